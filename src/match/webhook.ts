@@ -1,0 +1,38 @@
+import type { DocEventName } from "../events/doc-event.ts";
+
+/** How a request's body is encoded. */
+export type RequestStructure = "JSON" | "Form URL-Encoded";
+
+export type RequestMethod = "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** A compiled condition: where its function is and what it reads. */
+export interface Condition {
+  /** Name of the author's function in schema `walhook_condition`, as text arrays in, boolean array out. */
+  readonly functionName: string;
+  /** The columns the condition could read, in the order of the composite literals passed to it. */
+  readonly columns: readonly string[];
+  readonly usesOld: boolean;
+}
+
+/** A webhook as it is in force at some position of the stream. Immutable: a change makes a new one. */
+export interface Webhook {
+  /** Its immutable number. */
+  readonly id: number;
+  readonly name: string;
+  readonly doctypeOid: number;
+  readonly events: readonly DocEventName[];
+  readonly enabled: boolean;
+  readonly condition: Condition | null;
+  readonly requestUrl: string;
+  readonly isDynamicUrl: boolean;
+  readonly method: RequestMethod;
+  readonly structure: RequestStructure;
+  /** Mustache template of the body, or null. */
+  readonly template: string | null;
+  /** Column and key pairs of the body, in order; empty: none chosen. */
+  readonly data: readonly { readonly fieldname: string; readonly key: string }[];
+  readonly headers: readonly { readonly key: string; readonly value: string }[];
+  readonly timeoutMs: number;
+  /** The signing secret's text, or null where `enable_security` is off. */
+  readonly secret: string | null;
+}
