@@ -1,0 +1,164 @@
+import { EXIT_CODES, WalhookError } from "./errors.ts";
+
+interface OptionBase {
+  /** The environment variable. */
+  readonly env: string;
+  /** The flag, without its dashes. */
+  readonly flag: string;
+  /** What the value is, as `--help` shows it: `url`, `ms`, `bytes`, …; the unit also stands in the option's name. */
+  readonly unit: string;
+  readonly help: string;
+}
+
+export type OptionSpec = OptionBase &
+  (
+    | { readonly type: "text"; readonly default: string | null }
+    | { readonly type: "integer"; readonly default: number; readonly min: number; readonly max: number }
+    | { readonly type: "choice"; readonly default: string; readonly choices: readonly string[] }
+  );
+
+/** Every option of Walhook, once: flags, environment variables, `--help` and the type `Config` all come from here. */
+export const OPTIONS = {
+  databaseUrl: {
+    type: "text",
+    env: "DATABASE_URL",
+    flag: "database-url",
+    unit: "url",
+    default: null,
+    help: "the database: postgresql://role:password@host:5432/database?sslmode=…; a pooler may stand before it",
+  },
+  replicationUrl: {
+    type: "text",
+    env: "REPLICATION_URL",
+    flag: "replication-url",
+    unit: "url",
+    default: null,
+    help: "the same database without a pooler, for the replication connection; default: DATABASE_URL",
+  },
+  logLevel: {
+    type: "choice",
+    env: "WALHOOK_LOG_LEVEL",
+    flag: "log-level",
+    unit: "level",
+    choices: ["error", "warn", "info", "debug"],
+    default: "info",
+    help: "least level that is logged: error, warn, info or debug",
+  },
+  logFormat: {
+    type: "choice",
+    env: "WALHOOK_LOG_FORMAT",
+    flag: "log-format",
+    unit: "format",
+    choices: ["text", "json"],
+    default: "text",
+    help: "text for people, json for machines: one object a line; both on standard error",
+  },
+  conditionTimeoutMs: {
+    type: "integer",
+    env: "WALHOOK_CONDITION_TIMEOUT_MS",
+    flag: "condition-timeout-ms",
+    unit: "ms",
+    min: 1,
+    max: 60_000,
+    default: 250,
+    help: "how long one question to the conditions may take",
+  },
+  graceMs: {
+    type: "integer",
+    env: "WALHOOK_GRACE_MS",
+    flag: "grace-ms",
+    unit: "ms",
+    min: 0,
+    max: 60_000,
+    default: 1000,
+    help: "how long the cursor waits for a delivery before the delivery moves into the queue",
+  },
+  maxBytesInFlight: {
+    type: "integer",
+    env: "WALHOOK_MAX_BYTES_IN_FLIGHT",
+    flag: "max-bytes-in-flight",
+    unit: "bytes",
+    min: 1_048_576,
+    max: 17_179_869_184,
+    default: 67_108_864,
+    help: "bodies kept in memory at once; beyond it the database is read more slowly",
+  },
+  concurrencyPerWebhook: {
+    type: "integer",
+    env: "WALHOOK_CONCURRENCY_PER_WEBHOOK",
+    flag: "concurrency-per-webhook",
+    unit: "requests",
+    min: 1,
+    max: 10_000,
+    default: 50,
+    help: "requests that one webhook may have open at once",
+  },
+  retentionDays: {
+    type: "integer",
+    env: "WALHOOK_RETENTION_DAYS",
+    flag: "retention-days",
+    unit: "days",
+    min: 1,
+    max: 36_500,
+    default: 30,
+    help: "how long walhook.webhook_request_log keeps its rows",
+  },
+} as const;
+
+export type OptionName = keyof typeof OPTIONS;
+
+/** The same table, seen as a list of specifications. */
+export const OPTION_SPECS: Readonly<Record<OptionName, OptionSpec>> = OPTIONS;
+
+type ValueOf<Option extends OptionSpec> = Option extends { readonly type: "integer" }
+  ? number
+  : Option extends { readonly type: "choice"; readonly choices: readonly (infer Choice)[] }
+    ? Choice
+    : string;
+
+/** What an operator can set. Both connection strings are always filled in. */
+export type Config = { readonly [Name in OptionName]: ValueOf<(typeof OPTIONS)[Name]> };
+
+/**
+ * Reads the options: a flag wins over its environment variable, which wins over the default; an empty
+ * variable counts as not set. The result is frozen.
+ * @param flags values by flag name, as text
+ * @throws WalhookError `bad_option` (exit code 2), naming the flag or variable and what it takes
+ */
+export function readConfig(
+  flags: Readonly<Record<string, string | undefined>>,
+  env: Readonly<Record<string, string | undefined>>,
+): Config {
+  const values: Record<string, string | number> = {};
+  for (const [name, option] of Object.entries(OPTION_SPECS)) {
+    const fromFlag = flags[option.flag];
+    const text = fromFlag ?? (env[option.env] || undefined);
+    const where = fromFlag === undefined ? option.env : `--${option.flag}`;
+    const value = text === undefined ? option.default : parseOption(option, text, where);
+    if (value !== null) values[name] = value;
+  }
+  if (values["databaseUrl"] === undefined) {
+    throw new WalhookError("no database given", {
+      code: "bad_option",
+      exitCode: EXIT_CODES.usage,
+      hint: "Set DATABASE_URL, or give --database-url postgresql://role:password@host:5432/database.",
+    });
+  }
+  values["replicationUrl"] ??= values["databaseUrl"];
+  return Object.freeze(values) as Config;
+}
+
+function parseOption(option: OptionSpec, text: string, where: string): string | number {
+  if (option.type === "text") return text;
+  if (option.type === "choice") {
+    if (option.choices.includes(text)) return text;
+    throw badOption(`${where} is "${text}"`, `Use one of: ${option.choices.join(", ")}.`);
+  }
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= option.min && value <= option.max) return value;
+  throw badOption(`${where} is "${text}"`, `Use a whole number of ${option.unit}, ${option.min} to ${option.max}.`);
+}
+
+function badOption(message: string, hint: string): WalhookError {
+  return new WalhookError(message, { code: "bad_option", exitCode: EXIT_CODES.usage, hint });
+}
