@@ -21,6 +21,8 @@ export interface Delivery {
   /** Stable over attempts, restarts and replays: the `webhook-id`. */
   readonly id: string;
   readonly webhookId: number;
+  /** The webhook's name when the event was matched; names can change, the number cannot. */
+  readonly webhookName: string;
   readonly doctype: string;
   readonly docname: string | null;
   readonly oldDocname: string | null;
@@ -30,5 +32,18 @@ export interface Delivery {
   readonly xid: number;
   /** Microseconds since 1970-01-01 UTC. */
   readonly commitTimeUs: bigint;
-  readonly request: FrozenRequest;
 }
+
+/** Where a delivery stands when it leaves the render room. */
+export type Order =
+  /** Ready to be sent. */
+  | { readonly kind: "request"; readonly delivery: Delivery; readonly request: FrozenRequest }
+  /** Its condition could not be asked yet: it waits in the queue with the raw change. */
+  | { readonly kind: "undecided"; readonly delivery: Delivery; readonly change: string; readonly reason: string }
+  /** It will never be sent, and the log says why. */
+  | {
+      readonly kind: "unsendable";
+      readonly delivery: Delivery;
+      readonly outcome: "undecidable" | "error";
+      readonly reason: string;
+    };

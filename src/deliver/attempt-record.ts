@@ -1,0 +1,51 @@
+import type { Delivery } from "../render/delivery.ts";
+
+/** How an attempt ended, or why there was none. The words of `webhook_request_log.outcome`. */
+export type Outcome = "delivered" | "retry" | "dead" | "blocked" | "cancelled" | "undecidable" | "error";
+
+/** One row of the log: one attempt of one delivery, or the reason why there was none (attempt 0). */
+export interface AttemptRecord {
+  readonly delivery: Delivery;
+  /** Counts from 1; 0 where nothing was sent. */
+  readonly attempt: number;
+  readonly outcome: Outcome;
+  /** Milliseconds since 1970. */
+  readonly sentAtMs: number;
+  readonly durationMs: number | null;
+  readonly statusCode: number | null;
+  readonly errorClass: string | null;
+  readonly error: string | null;
+  readonly url: string | null;
+  readonly method: string | null;
+  /** Secrets redacted. */
+  readonly requestHeaders: Readonly<Record<string, string>> | null;
+  readonly requestBody: Buffer | null;
+  readonly responseHeaders: Readonly<Record<string, string>> | null;
+  readonly responseBody: string | null;
+}
+
+/** The record of a delivery that was never sent. */
+export function unsentRecord(
+  delivery: Delivery,
+  outcome: Outcome,
+  error: string,
+  atMs: number,
+  errorClass: string | null = null,
+): AttemptRecord {
+  return {
+    delivery,
+    attempt: 0,
+    outcome,
+    sentAtMs: atMs,
+    durationMs: null,
+    statusCode: null,
+    errorClass,
+    error,
+    url: null,
+    method: null,
+    requestHeaders: null,
+    requestBody: null,
+    responseHeaders: null,
+    responseBody: null,
+  };
+}

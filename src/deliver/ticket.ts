@@ -1,0 +1,55 @@
+import type { Delivery, FrozenRequest } from "../render/delivery.ts";
+import type { AttemptRecord } from "./attempt-record.ts";
+
+/**
+ * Where a delivery stands in this process. The only mutable object of the pipe: lanes, courier and record
+ * share it, each writing the field that is its own.
+ *
+ *     waiting ──> ready ──> sending ──> ended
+ *        │          │          │
+ *        └──────────┴──────────┴──────> parked     (goes on from the queue table)
+ */
+export interface Ticket {
+  readonly delivery: Delivery;
+  /** Null for an undecided delivery: it goes to the queue with its raw change. */
+  readonly request: FrozenRequest | null;
+  /** The raw change of an undecided delivery, as JSON; else null. */
+  readonly change: string | null;
+  /** A TRUNCATE: everything of its webhook before it ends first, everything after it waits. */
+  readonly isBarrier: boolean;
+  state: "waiting" | "ready" | "sending" | "ended" | "parked";
+  /** Attempts made so far, over all processes. */
+  attempts: number;
+  /** A row of the queue table stands for it: a crash loses nothing of it. */
+  isDurable: boolean;
+  /** When a parked delivery is due again, in ms since 1970; null: as soon as its lane is free. */
+  dueAtMs: number | null;
+  lastError: string | null;
+  /** Gave up: kept in the queue as a dead letter. */
+  isDead: boolean;
+  /** Log rows that wait for the next checkpoint that may write them. */
+  records: AttemptRecord[];
+  /** Unfinished deliveries that must end before this one starts. */
+  waitsFor: number;
+  /** Those that wait for this one. */
+  followers: Ticket[] | null;
+}
+
+/** A delivery that has not been tried yet. */
+export function newTicket(delivery: Delivery, request: FrozenRequest | null, change: string | null = null): Ticket {
+  return {
+    delivery,
+    request,
+    change,
+    isBarrier: delivery.docevent === "on_truncate",
+    state: "waiting",
+    attempts: 0,
+    isDurable: false,
+    dueAtMs: null,
+    lastError: null,
+    isDead: false,
+    records: [],
+    waitsFor: 0,
+    followers: null,
+  };
+}

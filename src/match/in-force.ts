@@ -1,0 +1,156 @@
+import pg from "pg";
+import type { ConfigurationChange } from "../decode/chunk.ts";
+import type { DocEventName } from "../events/doc-event.ts";
+import type { Condition, RequestMethod, RequestStructure, Webhook } from "./webhook.ts";
+
+type TextRow = Readonly<Record<string, string | null>>;
+
+/** One webhook's configuration rows, as Postgres' text: what `walhook.webhook_in_force` stores. */
+export interface Definition {
+  readonly webhook: TextRow;
+  readonly headers: readonly TextRow[];
+  readonly data: readonly TextRow[];
+  readonly secret: string | null;
+}
+
+/** What a configuration transaction did to the set: definitions to store anew, and webhooks that are gone. */
+export interface InForceChange {
+  readonly inForce: InForce;
+  readonly changed: ReadonlyMap<number, Definition>;
+  readonly removed: readonly number[];
+}
+
+/**
+ * The webhooks in force at one place of the stream. Immutable: `apply` makes the set that is in force
+ * after a configuration transaction, so deliveries under way keep the set they were matched with.
+ */
+export class InForce {
+  readonly webhooks: ReadonlyMap<number, Webhook>;
+  readonly #definitions: ReadonlyMap<number, Definition>;
+  /** Enabled webhooks by DocType and doc event, so that an event costs nothing for webhooks on others. */
+  readonly #enabled: ReadonlyMap<number, ReadonlyMap<DocEventName, readonly Webhook[]>>;
+
+  constructor(definitions: ReadonlyMap<number, Definition>, known?: ReadonlyMap<number, Webhook>) {
+    this.#definitions = definitions;
+    const webhooks = new Map<number, Webhook>();
+    for (const [id, definition] of definitions) webhooks.set(id, known?.get(id) ?? toWebhook(definition));
+    this.webhooks = webhooks;
+    this.#enabled = indexEnabled(webhooks.values());
+  }
+
+  /** The enabled webhooks on a table, by doc event; undefined where there is none. */
+  onTable(oid: number): ReadonlyMap<DocEventName, readonly Webhook[]> | undefined {
+    return this.#enabled.get(oid);
+  }
+
+  /** The set after a configuration transaction whose rows are `changes`, in their order. */
+  apply(changes: readonly ConfigurationChange[]): InForceChange {
+    const definitions = new Map(this.#definitions);
+    const touched = new Set<number>();
+    for (const change of changes) {
+      for (const id of applyRow(definitions, change)) touched.add(id);
+    }
+    const known = new Map([...this.webhooks].filter(([id]) => !touched.has(id)));
+    const changed = new Map<number, Definition>();
+    const removed: number[] = [];
+    for (const id of touched) {
+      const definition = definitions.get(id);
+      if (definition === undefined || Object.keys(definition.webhook).length === 0) {
+        definitions.delete(id);
+        removed.push(id);
+      } else changed.set(id, definition);
+    }
+    return { inForce: new InForce(definitions, known), changed, removed };
+  }
+}
+
+const NOTHING: Definition = { webhook: {}, headers: [], data: [], secret: null };
+
+/** Applies one changed row; returns the numbers of the webhooks it touches. */
+function applyRow(definitions: Map<number, Definition>, change: ConfigurationChange): readonly number[] {
+  const { table, kind, row } = change;
+  const id = Number(table === "webhook" ? row["id"] : row["webhook_id"]);
+  const before = definitions.get(id) ?? NOTHING;
+  switch (table) {
+    case "webhook":
+      if (kind === "delete") definitions.delete(id);
+      else definitions.set(id, { ...before, webhook: row });
+      return [id];
+    case "webhook_secret":
+      definitions.set(id, { ...before, secret: kind === "delete" ? null : (row["secret"] ?? null) });
+      return [id];
+    case "webhook_header":
+      return applyChildRow(definitions, "headers", change, id);
+    case "webhook_data":
+      return applyChildRow(definitions, "data", change, id);
+    default:
+      return table satisfies never;
+  }
+}
+
+function applyChildRow(
+  definitions: Map<number, Definition>,
+  list: "headers" | "data",
+  { kind, row }: ConfigurationChange,
+  id: number,
+): readonly number[] {
+  const isRow = (child: TextRow): boolean => child["id"] === row["id"];
+  const touched = new Set([id]);
+  // An UPDATE can move a row to another webhook, so it is taken out wherever it was.
+  for (const [owner, definition] of kind === "update" ? definitions : [[id, definitions.get(id) ?? NOTHING] as const]) {
+    if (!definition[list].some(isRow)) continue;
+    definitions.set(owner, { ...definition, [list]: definition[list].filter((child) => !isRow(child)) });
+    touched.add(owner);
+  }
+  if (kind === "delete") return [id];
+  const current = definitions.get(id) ?? NOTHING;
+  const children = [...current[list], row].toSorted((a, b) => Number(a["id"]) - Number(b["id"]));
+  definitions.set(id, { ...current, [list]: children });
+  return [...touched];
+}
+
+function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook {
+  return {
+    id: Number(row["id"]),
+    name: row["name"] ?? "",
+    doctypeOid: Number(row["doctype_oid"]),
+    events: (row["webhook_docevent"] ?? "").split(",").map((event) => event.trim() as DocEventName),
+    enabled: row["enabled"] === "t",
+    condition: toCondition(row),
+    requestUrl: row["request_url"] ?? "",
+    isDynamicUrl: row["is_dynamic_url"] === "t",
+    method: (row["request_method"] ?? "POST") as RequestMethod,
+    structure: (row["request_structure"] ?? "JSON") as RequestStructure,
+    template: row["webhook_json"] ?? null,
+    data: data.map((child) => ({ fieldname: child["fieldname"] ?? "", key: child["key"] ?? child["fieldname"] ?? "" })),
+    headers: headers
+      .filter((child) => (child["key"] ?? "") !== "" && (child["value"] ?? "") !== "")
+      .map((child) => ({ key: child["key"] ?? "", value: child["value"] ?? "" })),
+    timeoutMs: Number(row["timeout_ms"] ?? 5000),
+    secret: row["enable_security"] === "t" ? secret : null,
+  };
+}
+
+const TEXT_ARRAY_OID: number = 1009;
+
+function toCondition(row: TextRow): Condition | null {
+  const functionName = row["condition_function"] ?? null;
+  if (functionName === null) return null;
+  const parseArray = pg.types.getTypeParser(TEXT_ARRAY_OID as never, "text") as unknown as (text: string) => string[];
+  return {
+    functionName,
+    columns: parseArray(row["condition_columns"] ?? "{}"),
+    usesOld: row["condition_uses_old"] === "t",
+  };
+}
+
+function indexEnabled(webhooks: Iterable<Webhook>): Map<number, Map<DocEventName, Webhook[]>> {
+  const index = new Map<number, Map<DocEventName, Webhook[]>>();
+  for (const webhook of webhooks) {
+    if (!webhook.enabled) continue;
+    const byEvent = index.get(webhook.doctypeOid) ?? new Map<DocEventName, Webhook[]>();
+    index.set(webhook.doctypeOid, byEvent);
+    for (const event of webhook.events) byEvent.set(event, [...(byEvent.get(event) ?? []), webhook]);
+  }
+  return index;
+}

@@ -1,0 +1,179 @@
+import type { Row, RowChange } from "../decode/row-change.ts";
+import type { DocEvent } from "../events/doc-event.ts";
+import { compositeLiteral } from "./composite-literal.ts";
+import type { Conditions, Question, Verdict } from "./conditions.ts";
+import type { InForce } from "./in-force.ts";
+import type { Condition, Webhook } from "./webhook.ts";
+
+/** What is known of an event and a webhook that watches for it. A condition that does not hold makes no match. */
+export type Match = { readonly webhook: Webhook; readonly event: DocEvent } & (
+  | { readonly kind: "fires" }
+  /** Nobody can say whether it fires: a value that is needed is not in the WAL. */
+  | { readonly kind: "undecidable"; readonly reason: string }
+  /** The condition raised an error for this row. */
+  | { readonly kind: "error"; readonly reason: string }
+  /** The condition could not be asked now; it is asked again later, from the queue. */
+  | { readonly kind: "undecided"; readonly reason: string }
+);
+
+/** Why a webhook is held: its events wait undecided. By webhook number. */
+export type Held = ReadonlyMap<number, string>;
+
+/**
+ * Finds the webhooks that fire for these events, in the events' order; conditions are asked of Postgres
+ * in one statement for all. A rejection means that nothing was decided (the connection is gone).
+ */
+export async function match(
+  events: readonly DocEvent[],
+  inForce: InForce,
+  held: Held,
+  conditions: Pick<Conditions, "ask">,
+): Promise<readonly Match[]> {
+  const candidates = findCandidates(events, inForce, held);
+  const questions = collectQuestions(candidates);
+  if (questions.length === 0) return candidates.map(settle).filter((found) => found !== null);
+  const answers = await conditions.ask(questions.map(({ question }) => question));
+  questions.forEach(({ askers }, q) => {
+    askers.forEach((asker, row) => {
+      const verdict = answers[q]?.[row];
+      if (verdict !== undefined) asker.verdict = verdict;
+    });
+  });
+  return candidates.map(settle).filter((found) => found !== null);
+}
+
+interface Candidate {
+  readonly webhook: Webhook;
+  readonly event: DocEvent;
+  readonly obstacle: { readonly kind: "undecidable" | "undecided"; readonly reason: string } | null;
+  verdict: Verdict | null;
+}
+
+function findCandidates(events: readonly DocEvent[], inForce: InForce, held: Held): readonly Candidate[] {
+  const candidates: Candidate[] = [];
+  for (const event of events) {
+    const webhooks = inForce.onTable(event.change.relation.oid)?.get(event.name);
+    if (webhooks === undefined) continue;
+    for (const webhook of webhooks) candidates.push(toCandidate(webhook, event, held.get(webhook.id)));
+  }
+  return candidates;
+}
+
+function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | undefined): Candidate {
+  const blank = { webhook, event, verdict: null };
+  if (!event.isCertain) return { ...blank, obstacle: { kind: "undecidable", reason: oldUnknown(event) } };
+  if (heldBecause !== undefined) return { ...blank, obstacle: { kind: "undecided", reason: heldBecause } };
+  if (webhook.condition === null) return { ...blank, obstacle: null };
+  const missing = missingColumn(webhook.condition, event);
+  if (missing === null) return { ...blank, obstacle: null };
+  const reason = `the condition could need ${missing}, which the WAL does not carry for this change; ${REMEDY}`;
+  return { ...blank, obstacle: { kind: "undecidable", reason } };
+}
+
+const REMEDY = "REPLICA IDENTITY FULL on the table (every partition included) makes it carry all values";
+
+function oldUnknown(event: DocEvent): string {
+  return `whether ${event.name} happened depends on the row before, which the WAL does not carry; ${REMEDY}`;
+}
+
+/** The row that conditions and templates see as `doc`: after the change, for a delete before it. */
+export function docOf(change: RowChange): Row | null {
+  switch (change.kind) {
+    case "insert":
+    case "update":
+      return change.new;
+    case "delete":
+      return change.old;
+    case "truncate":
+      return null;
+    default:
+      return change satisfies never;
+  }
+}
+
+/** The row that conditions see as `old`: before an update; of no meaning (all NULL) for every other change. */
+export function oldOf(change: RowChange): Row | null {
+  return change.kind === "update" ? change.old : null;
+}
+
+function missingColumn(condition: Condition, event: DocEvent): string | null {
+  const { change } = event;
+  const indexes = columnIndexes(condition, change);
+  const doc = docOf(change);
+  const old = oldOf(change);
+  for (let i = 0; i < indexes.length; i++) {
+    const index = indexes[i] ?? -1;
+    const name = condition.columns[i];
+    if (doc !== null && (index < 0 || doc[index] === undefined)) return `doc.${name}`;
+    if (condition.usesOld && change.kind === "update" && (old === null || old[index] === undefined))
+      return `old.${name}`;
+  }
+  return null;
+}
+
+const indexCache = new WeakMap<RowChange["relation"], Map<string, readonly number[]>>();
+
+/** Where a condition's columns stand in the relation; -1 for a column it does not have (any more). */
+function columnIndexes(condition: Condition, { relation }: RowChange): readonly number[] {
+  const ofRelation = indexCache.get(relation) ?? new Map<string, readonly number[]>();
+  indexCache.set(relation, ofRelation);
+  const known = ofRelation.get(condition.functionName);
+  if (known !== undefined) return known;
+  const indexes = condition.columns.map((name) => relation.columns.findIndex((column) => column.name === name));
+  ofRelation.set(condition.functionName, indexes);
+  return indexes;
+}
+
+interface Gathered {
+  readonly question: Question;
+  readonly askers: Candidate[];
+}
+
+function collectQuestions(candidates: readonly Candidate[]): readonly Gathered[] {
+  const byWebhook = new Map<
+    number,
+    { askers: Candidate[]; doc: (string | null)[]; old: (string | null)[]; event: string[] }
+  >();
+  for (const candidate of candidates) {
+    const { webhook, event, obstacle } = candidate;
+    if (webhook.condition === null || obstacle !== null) continue;
+    let batch = byWebhook.get(webhook.id);
+    if (batch === undefined) byWebhook.set(webhook.id, (batch = { askers: [], doc: [], old: [], event: [] }));
+    const indexes = columnIndexes(webhook.condition, event.change);
+    batch.askers.push(candidate);
+    batch.doc.push(toLiteral(docOf(event.change), indexes));
+    batch.old.push(webhook.condition.usesOld ? toLiteral(oldOf(event.change), indexes) : null);
+    batch.event.push(event.name);
+  }
+  return [...byWebhook.values()].map(({ askers, doc, old, event }) => {
+    const { webhook } = askers[0]!;
+    return {
+      askers,
+      question: { webhookId: webhook.id, functionName: webhook.condition!.functionName, doc, old, event },
+    };
+  });
+}
+
+function toLiteral(row: Row | null, indexes: readonly number[]): string | null {
+  return row === null ? null : compositeLiteral(indexes.map((index) => row[index] ?? null));
+}
+
+function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null {
+  if (obstacle !== null) return { webhook, event, ...obstacle };
+  if (webhook.condition === null) return { webhook, event, kind: "fires" };
+  if (verdict === null) return { webhook, event, kind: "undecided", reason: "the condition was not answered" };
+  switch (verdict.kind) {
+    case "true":
+      return { webhook, event, kind: "fires" };
+    case "false":
+      return null;
+    case "error":
+      return { webhook, event, kind: "error", reason: verdict.message };
+    case "timeout":
+      return { webhook, event, kind: "undecided", reason: "the condition did not answer in time" };
+    case "undecided":
+      return { webhook, event, kind: "undecided", reason: verdict.message };
+    default:
+      return verdict satisfies never;
+  }
+}

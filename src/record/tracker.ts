@@ -1,0 +1,204 @@
+import type { Position } from "../decode/position.ts";
+import { START } from "../decode/position.ts";
+import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import type { Ticket } from "../deliver/ticket.ts";
+import type { Definition } from "../match/in-force.ts";
+import type { Lsn } from "../replication/lsn.ts";
+
+/** A chunk whose deliveries are known. */
+export interface AdmittedChunk {
+  readonly position: Position;
+  readonly flushLsn: Lsn;
+  readonly bytes: number;
+  readonly tickets: readonly Ticket[];
+  /** What its configuration transaction did to the webhooks in force; null where it has none. */
+  readonly configuration: ConfigurationEffect | null;
+}
+
+export interface ConfigurationEffect {
+  readonly changed: ReadonlyMap<number, Definition>;
+  readonly removed: readonly number[];
+}
+
+/** A delivery that waits in the queue, as it stood when the checkpoint was planned. */
+export interface QueueState {
+  readonly ticket: Ticket;
+  readonly attempts: number;
+  readonly dueAtMs: number | null;
+  readonly lastError: string | null;
+  readonly isDead: boolean;
+  /** An attempt is under way in this process: due at once for whoever takes over. */
+  readonly isSending: boolean;
+}
+
+/** One transaction's worth: everything at or below `position`, and nothing above it. */
+export interface CheckpointPlan {
+  readonly position: Position;
+  readonly flushLsn: Lsn;
+  readonly bytes: number;
+  readonly records: readonly AttemptRecord[];
+  readonly enqueue: readonly QueueState[];
+  readonly requeue: readonly QueueState[];
+  readonly dequeue: readonly Ticket[];
+  readonly configuration: readonly ConfigurationEffect[];
+  /** False: nothing happened that a restart would miss, so nothing has to be written before acknowledging. */
+  readonly isWorthWriting: boolean;
+}
+
+interface Entry {
+  readonly chunk: AdmittedChunk;
+  readonly admittedAtMs: number;
+  /** Tickets before this index are settled. */
+  settled: number;
+}
+
+/**
+ * Which part of the stream is durable. Chunks enter in stream order and leave in stream order, a prefix at
+ * a time: a chunk may leave when each of its deliveries has ended or goes on from the queue, or when it is
+ * older than the grace; then what is still open gets a queue row.
+ *
+ * Log rows of deliveries above the cursor stay with their tickets, since a crash would send those
+ * deliveries again and log them twice. One plan at a time: `plan`, write, `committed`.
+ */
+export class Tracker {
+  readonly #entries: Entry[] = [];
+  readonly #graceMs: number;
+  readonly #park: (ticket: Ticket) => void;
+  /** Durable tickets that changed since the last plan. */
+  #touched = new Set<Ticket>();
+  #durableRecords: AttemptRecord[] = [];
+  #position: Position;
+  #flushLsn: Lsn;
+  #storedFlushLsn: Lsn;
+
+  /**
+   * @param start where the stored cursor stands
+   * @param park stops a delivery that has not started, so that it goes on from the queue
+   */
+  constructor(start: { position: Position; flushLsn: Lsn } | null, graceMs: number, park: (ticket: Ticket) => void) {
+    this.#position = start?.position ?? START;
+    this.#flushLsn = start?.flushLsn ?? 0n;
+    this.#storedFlushLsn = this.#flushLsn;
+    this.#graceMs = graceMs;
+    this.#park = park;
+  }
+
+  admit(chunk: AdmittedChunk, nowMs: number): void {
+    this.#entries.push({ chunk, admittedAtMs: nowMs, settled: 0 });
+  }
+
+  /** A log row came into being for this delivery. */
+  record(ticket: Ticket, record: AttemptRecord): void {
+    if (ticket.isDurable) this.#durableRecords.push(record);
+    else ticket.records.push(record);
+  }
+
+  /** A delivery with a queue row ended, or is parked once more. */
+  touch(ticket: Ticket): void {
+    if (ticket.isDurable) this.#touched.add(ticket);
+  }
+
+  /** Chunks that wait to become durable. */
+  get depth(): number {
+    return this.#entries.length;
+  }
+
+  /** When the oldest chunk's grace ends, in ms since 1970; null when nothing waits. */
+  get nextDeadlineMs(): number | null {
+    const first = this.#entries[0];
+    return first === undefined ? null : first.admittedAtMs + this.#graceMs;
+  }
+
+  /** What can be made durable now; null when that is nothing. `graceMs: 0` passes everything, as on shutdown. */
+  plan(nowMs: number, graceMs: number = this.#graceMs): CheckpointPlan | null {
+    const passed = this.#passable(nowMs, graceMs);
+    if (passed === 0 && this.#touched.size === 0 && this.#durableRecords.length === 0) return null;
+    const records = this.#durableRecords;
+    const enqueue: QueueState[] = [];
+    const configuration: ConfigurationEffect[] = [];
+    let bytes = 0;
+    for (const { chunk } of this.#entries.splice(0, passed)) {
+      this.#position = chunk.position;
+      this.#flushLsn = chunk.flushLsn;
+      bytes += chunk.bytes;
+      if (chunk.configuration !== null) configuration.push(chunk.configuration);
+      for (const ticket of chunk.tickets) {
+        for (const record of ticket.records) records.push(record);
+        ticket.records = [];
+        if (ticket.state !== "ended" || ticket.isDead) enqueue.push(queueState(ticket));
+      }
+    }
+    const requeue: QueueState[] = [];
+    const dequeue: Ticket[] = [];
+    for (const ticket of this.#touched) {
+      if (ticket.state === "ended" && !ticket.isDead) dequeue.push(ticket);
+      else requeue.push(queueState(ticket));
+    }
+    this.#durableRecords = [];
+    this.#touched = new Set();
+    const isSettled = records.length + enqueue.length + requeue.length + dequeue.length + configuration.length === 0;
+    const lag = this.#flushLsn - this.#storedFlushLsn;
+    return {
+      position: this.#position,
+      flushLsn: this.#flushLsn,
+      bytes,
+      records,
+      enqueue,
+      requeue,
+      dequeue,
+      configuration,
+      isWorthWriting: !isSettled || lag > MAX_UNSTORED_BYTES,
+    };
+  }
+
+  /** The plan is durable. Returns the parked tickets that memory may forget. */
+  committed(plan: CheckpointPlan): readonly Ticket[] {
+    if (plan.isWorthWriting) this.#storedFlushLsn = plan.flushLsn;
+    const forgotten: Ticket[] = [];
+    for (const { ticket, isSending, isDead } of plan.enqueue) {
+      ticket.isDurable = true;
+      if (!isSending) {
+        if (!isDead) forgotten.push(ticket);
+        continue;
+      }
+      // The attempt may have ended while the checkpoint was being written.
+      for (const record of ticket.records) this.#durableRecords.push(record);
+      ticket.records = [];
+      if (ticket.state !== "sending") this.#touched.add(ticket);
+    }
+    for (const { ticket, isDead } of plan.requeue) if (!isDead) forgotten.push(ticket);
+    return forgotten;
+  }
+
+  #passable(nowMs: number, graceMs: number): number {
+    let passed = 0;
+    for (const entry of this.#entries) {
+      if (!isSettled(entry)) {
+        if (nowMs - entry.admittedAtMs < graceMs) break;
+        for (const ticket of entry.chunk.tickets) {
+          if (ticket.state === "waiting" || ticket.state === "ready") this.#park(ticket);
+        }
+      }
+      passed++;
+    }
+    return passed;
+  }
+}
+
+/** The stored cursor follows the acknowledged one at the latest after this much WAL. */
+const MAX_UNSTORED_BYTES = 16n * 1024n * 1024n;
+
+function isSettled(entry: Entry): boolean {
+  const { tickets } = entry.chunk;
+  while (entry.settled < tickets.length) {
+    const state = tickets[entry.settled]?.state;
+    if (state !== "ended" && state !== "parked") return false;
+    entry.settled++;
+  }
+  return true;
+}
+
+function queueState(ticket: Ticket): QueueState {
+  const { attempts, dueAtMs, lastError, isDead } = ticket;
+  return { ticket, attempts, dueAtMs, lastError, isDead, isSending: ticket.state === "sending" };
+}
