@@ -1,0 +1,53 @@
+import type { JsonKind, Relation } from "../decode/relation.ts";
+import type { Row } from "../decode/row-change.ts";
+import { jsonString } from "./json-string.ts";
+import { jsonValue } from "./json-value.ts";
+
+/** Several webhooks render the same row. */
+const rendered = new WeakMap<Row, string>();
+const fields = new WeakMap<Relation, readonly Field[]>();
+
+interface Field {
+  /** `"name":` */
+  readonly key: string;
+  readonly type: JsonKind;
+}
+
+/**
+ * A row as a JSON object, columns in table order. What the WAL does not carry is left out:
+ * `unchangedColumns` says what that was.
+ */
+export function docJson(relation: Relation, row: Row): string {
+  let json = rendered.get(row);
+  if (json === undefined) {
+    json = render(fieldsOf(relation), row);
+    rendered.set(row, json);
+  }
+  return json;
+}
+
+/** The columns whose value in this row is unknown. */
+export function unchangedColumns(relation: Relation, row: Row): string[] {
+  if (!row.includes(undefined)) return [];
+  return relation.columns.filter((_, index) => row[index] === undefined).map(({ name }) => name);
+}
+
+function render(columns: readonly Field[], row: Row): string {
+  let json = "";
+  for (let index = 0; index < columns.length; index++) {
+    const text = row[index];
+    if (text === undefined) continue;
+    const { key, type } = columns[index] as Field;
+    json += (json === "" ? "{" : ",") + key + jsonValue(text, type);
+  }
+  return json === "" ? "{}" : `${json}}`;
+}
+
+function fieldsOf(relation: Relation): readonly Field[] {
+  let known = fields.get(relation);
+  if (known === undefined) {
+    known = relation.columns.map(({ name, json }) => ({ key: `${jsonString(name)}:`, type: json }));
+    fields.set(relation, known);
+  }
+  return known;
+}

@@ -1,0 +1,134 @@
+import type { DocEvent } from "../events/doc-event.ts";
+import type { Webhook } from "../match/webhook.ts";
+import { chosenFields, jsonBody } from "./chosen-fields.ts";
+import type { FrozenRequest } from "./delivery.ts";
+import { envelope, envelopeFields } from "./envelope.ts";
+import { eventContext } from "./event-context.ts";
+import { formBody, formOfObject } from "./form.ts";
+import { renderHeader, type TemplatedHeader, templatedHeaders } from "./headers.ts";
+import { parseJsonTree } from "./json-tree.ts";
+import { INSIDE_JSON_STRING, renderTemplate } from "./render-template.ts";
+import { parseTemplate, type Template } from "./template.ts";
+import { UnknownValueError } from "./unknown-value.ts";
+import { renderUrl } from "./url.ts";
+
+/** The frozen part of a request, or why there is none and what the log calls that. */
+export type Rendered =
+  | { readonly ok: true; readonly request: FrozenRequest }
+  | { readonly ok: false; readonly outcome: "error" | "undecidable"; readonly error: string };
+
+/** Renders what is frozen of a webhook's request for an event. Never throws for what users write or rows hold. */
+export function render(webhook: Webhook, event: DocEvent): Rendered {
+  try {
+    return { ok: true, request: compiled(webhook)(event) };
+  } catch (error) {
+    // Too deep a nesting of JSON ends as a RangeError.
+    if (error instanceof UnknownValueError) return { ok: false, outcome: "undecidable", error: error.message };
+    if (error instanceof SyntaxError || error instanceof URIError || error instanceof RangeError) {
+      return { ok: false, outcome: "error", error: error.message };
+    }
+    throw error;
+  }
+}
+
+/** What is wrong with the templates of a webhook before any event: null where they all parse. */
+export function templateProblem(webhook: Webhook): string | null {
+  try {
+    compile(webhook);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+type Renderer = (event: DocEvent) => FrozenRequest;
+
+const renderers = new WeakMap<Webhook, Renderer>();
+
+function compiled(webhook: Webhook): Renderer {
+  let renderer = renderers.get(webhook);
+  if (renderer === undefined) {
+    renderer = compile(webhook);
+    renderers.set(webhook, renderer);
+  }
+  return renderer;
+}
+
+function compile(webhook: Webhook): Renderer {
+  const { method } = webhook;
+  const body = bodyOf(webhook);
+  const url = webhook.isDynamicUrl ? parsed("request_url", webhook.requestUrl) : null;
+  const headers = templatedHeaders(webhook.headers);
+  const contentType = contentTypeOf(webhook, headers);
+  const others = headers.filter((header) => header !== contentType);
+  return (event) => ({
+    method,
+    url: url === null ? null : renderUrl(url, eventContext(event)),
+    contentType: typeof contentType === "string" ? contentType : renderHeader(contentType, eventContext(event)),
+    headers: others.length === 0 ? [] : renderHeaders(others, event),
+    body: Buffer.from(body(event), "utf8"),
+  });
+}
+
+/** A header row `Content-Type` of the user's, static or templated, stands instead of the default. */
+function contentTypeOf(webhook: Webhook, templated: readonly TemplatedHeader[]): string | TemplatedHeader {
+  const own = webhook.headers.findLast((header) => isContentType(header) && header.value !== "");
+  if (own === undefined) {
+    return webhook.structure === "JSON" ? "application/json" : "application/x-www-form-urlencoded";
+  }
+  return templated.findLast((header) => isContentType(header)) ?? own.value;
+}
+
+function isContentType({ key }: { readonly key: string }): boolean {
+  return key.toLowerCase() === "content-type";
+}
+
+/** A header that renders to nothing is left out, as Frappe leaves out a row without a value. */
+function renderHeaders(headers: readonly TemplatedHeader[], event: DocEvent): [string, string][] {
+  return headers
+    .map((header): [string, string] => [header.key, renderHeader(header, eventContext(event))])
+    .filter(([, value]) => value !== "");
+}
+
+/** `webhook_data` comes before `webhook_json`, as in Frappe; a webhook with neither sends the envelope. */
+function bodyOf(webhook: Webhook): (event: DocEvent) => string {
+  const isForm = webhook.structure === "Form URL-Encoded";
+  const { data } = webhook;
+  if (data.length > 0) {
+    return isForm ? (event) => formBody(chosenFields(data, event)) : (event) => jsonBody(chosenFields(data, event));
+  }
+  if (webhook.template !== null && webhook.template.trim() !== "") {
+    const template = parsed("webhook_json", webhook.template);
+    return (event) => templateBody(template, event, isForm);
+  }
+  return isForm ? (event) => formBody(envelopeFields(event)) : envelope;
+}
+
+function templateBody(template: Template, event: DocEvent, isForm: boolean): string {
+  const text = renderTemplate(template, eventContext(event), INSIDE_JSON_STRING);
+  try {
+    if (isForm) return formOfObject(text);
+    JSON.parse(text);
+    return text;
+  } catch (error) {
+    throw new SyntaxError(`webhook_json: the rendered text is not JSON: ${jsonProblem(text, error)}`, { cause: error });
+  }
+}
+
+/** JSON.parse quotes the text in its messages and does not always say where; ours does neither wrong. */
+function jsonProblem(text: string, error: unknown): string {
+  try {
+    parseJsonTree(text);
+  } catch (own) {
+    return (own as Error).message;
+  }
+  return (error as Error).message;
+}
+
+function parsed(what: string, text: string): Template {
+  try {
+    return parseTemplate(text);
+  } catch (error) {
+    throw new SyntaxError(`${what}: ${(error as Error).message}`, { cause: error });
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * A body, URL or header needs a value that the WAL does not carry. Nothing is made up in its place:
+ * the delivery is undecidable. The message names the value and the remedy.
+ */
+export class UnknownValueError extends Error {
+  override readonly name = "UnknownValueError";
+}
+
+/** For a column of the document that an UPDATE left out of the WAL because it did not change. */
+export function unchangedValue(doctype: string, column: string): UnknownValueError {
+  return new UnknownValueError(
+    `column "${column}" of ${doctype} did not change and is stored out of line (TOAST), so the WAL does not carry its value; ` +
+      `ALTER TABLE ${doctype} REPLICA IDENTITY FULL makes it known`,
+  );
+}
+
+/** For a column of the row before, or all of it. */
+export function unknownOldValue(doctype: string, column?: string): UnknownValueError {
+  return new UnknownValueError(
+    `${column === undefined ? `the row of ${doctype}` : `the value of column "${column}" of ${doctype}`} before the change is not in the WAL; ` +
+      `ALTER TABLE ${doctype} REPLICA IDENTITY FULL makes it known`,
+  );
+}
+
+/** For a generated column, which the stream does not carry. */
+export function omittedValue(doctype: string, column: string): UnknownValueError {
+  return new UnknownValueError(
+    `column "${column}" of ${doctype} is generated and not part of the replication stream: ` +
+      `stored ones are from PostgreSQL 18 on, virtual ones never`,
+  );
+}

@@ -1,0 +1,25 @@
+import type { Template } from "./template.ts";
+import { renderTemplate, type Writing } from "./render-template.ts";
+import type { TemplateValue } from "./template-value.ts";
+
+const INSIDE_URL: Writing = { escape: encodeURIComponent, escapeJson: encodeURIComponent };
+
+/**
+ * Renders a dynamic URL. `{{name}}` is percent-encoded as one part of a path or query (`encodeURIComponent`),
+ * `{{{name}}}` is put as it is. Returns the URL as it goes on the wire; throws a `SyntaxError` where it is not an
+ * absolute http or https URL, or where a value makes a path step such as `..`.
+ */
+export function renderUrl(template: Template, context: TemplateValue): string {
+  const text = renderTemplate(template, context, INSIDE_URL).trim();
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    throw new SyntaxError("request_url: the rendered text is not an absolute http or https URL");
+  }
+  // Percent-encoding cannot keep a value of dots from leading to another path: URL parsers resolve %2e too.
+  if (DOT_SEGMENT.test(text)) {
+    throw new SyntaxError('request_url: the rendered path has a step "." or ".."');
+  }
+  return url.href;
+}
+
+const DOT_SEGMENT = /^[^?#]*[/\\](?:\.|%2e){1,2}(?:[/\\?#]|$)/i;
