@@ -21,6 +21,11 @@ interface Change {
   readonly transaction: Transaction;
   readonly position: Position;
   readonly relation: Relation;
+  /**
+   * Indexes of columns whose value (in `new`; for a delete in `old`) was sent but is too long to be decoded, and
+   * so is `undefined` there. Absent where there are none, which is nearly always.
+   */
+  readonly oversized?: readonly number[];
 }
 
 /** A committed change. `old` is null where the WAL says nothing of the row before. */

@@ -55,10 +55,10 @@ export function openReplication(options: ReplicationOptions): Promise<Replicatio
     });
     const plugin = new StreamPlugin(options.publicationNames);
     let stream: LibraryStream | null = null;
-    const end = (error: Error): void => {
+    const end = (reason: Error): void => {
       clearTimeout(timer);
-      if (stream !== null) stream.end(error);
-      else void closeService(service, plugin.session).then(() => reject(error));
+      if (stream !== null) stream.end(reason);
+      else void closeService(service, plugin.session).then(() => reject(reason));
     };
     const timer = setTimeout(
       () => end(new ReplicationLostError("the server did not start replication in time")),
@@ -142,11 +142,11 @@ class LibraryStream implements ReplicationStream {
   }
 
   /** The connection is over, for the given reason. */
-  end(error: Error): void {
+  end(reason: Error): void {
     this.#serverIsDone?.();
     if (this.#ending !== null) return;
-    this.#failure = error;
-    this.#ending = this.#close().then(() => this.#subscriber?.error(error));
+    this.#failure = reason;
+    this.#ending = this.#close().then(() => this.#subscriber?.error(reason));
   }
 
   stop(): Promise<void> {

@@ -21,8 +21,13 @@ export const PIN_TEXT_SETTINGS: string = Object.entries(TEXT_SETTINGS)
 
 /** The settings of a connection string or object, for a client that speaks the replication protocol. */
 export function replicationClientConfig(connection: pg.ClientConfig): pg.ClientConfig {
-  const config = { connectionTimeoutMillis: 10_000, keepAlive: true, ...connection, replication: "database" };
-  return config as pg.ClientConfig;
+  const config: pg.ClientConfig & { replication: string } = {
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+    ...connection,
+    replication: "database",
+  };
+  return config;
 }
 
 /**
