@@ -11,8 +11,8 @@ import type { AttemptRecord } from "./attempt-record.ts";
  */
 export interface Ticket {
   readonly delivery: Delivery;
-  /** Null for an undecided delivery: it goes to the queue with its raw change. */
-  readonly request: FrozenRequest | null;
+  /** Null while the delivery is undecided: it goes to the queue with its raw change. */
+  request: FrozenRequest | null;
   /** The raw change of an undecided delivery, as JSON; else null. */
   readonly change: string | null;
   /** A TRUNCATE: everything of its webhook before it ends first, everything after it waits. */

@@ -19,7 +19,11 @@ export function rowAfter(change: RowChange): Row | null {
       if (old === null || !change.new.includes(undefined)) return change.new;
       let row = completed.get(change);
       if (row === undefined) {
-        row = change.new.map((text, index) => (text === undefined ? old[index] : text));
+        // A value too long to be decoded did change, for all we know: the old one does not stand for it.
+        const { oversized } = change;
+        row = change.new.map((text, index) =>
+          text === undefined && oversized?.includes(index) !== true ? old[index] : text,
+        );
         completed.set(change, row);
       }
       return row;

@@ -124,6 +124,20 @@ function columnIndexes(condition: Condition, { relation }: RowChange): readonly 
   return indexes;
 }
 
+/** What one webhook has to ask about one event: nothing, one row, or nothing that could be answered. */
+export type OneQuestion =
+  | { readonly kind: "none" }
+  | { readonly kind: "ask"; readonly question: Question }
+  | { readonly kind: "undecidable"; readonly reason: string };
+
+/** The question for one event alone, as an undecided delivery asks it again. */
+export function questionOf(webhook: Webhook, event: DocEvent): OneQuestion {
+  const candidate = toCandidate(webhook, event, undefined);
+  if (candidate.obstacle !== null) return { kind: "undecidable", reason: candidate.obstacle.reason };
+  const [gathered] = collectQuestions([candidate]);
+  return gathered === undefined ? { kind: "none" } : { kind: "ask", question: gathered.question };
+}
+
 interface Gathered {
   readonly question: Question;
   readonly askers: Candidate[];

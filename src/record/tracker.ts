@@ -1,5 +1,4 @@
-import type { Position } from "../decode/position.ts";
-import { START } from "../decode/position.ts";
+import { comparePositions, START, type Position } from "../decode/position.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { Definition } from "../match/in-force.ts";
@@ -36,6 +35,8 @@ export interface CheckpointPlan {
   readonly position: Position;
   readonly flushLsn: Lsn;
   readonly bytes: number;
+  /** How many deliveries it passes. */
+  readonly tickets: number;
   readonly records: readonly AttemptRecord[];
   readonly enqueue: readonly QueueState[];
   readonly requeue: readonly QueueState[];
@@ -117,10 +118,13 @@ export class Tracker {
     const enqueue: QueueState[] = [];
     const configuration: ConfigurationEffect[] = [];
     let bytes = 0;
+    let tickets = 0;
     for (const { chunk } of this.#entries.splice(0, passed)) {
-      this.#position = chunk.position;
-      this.#flushLsn = chunk.flushLsn;
+      // A chunk that holds nothing but a keepalive may know an older place, or none.
+      if (comparePositions(chunk.position, this.#position) > 0) this.#position = chunk.position;
+      if (chunk.flushLsn > this.#flushLsn) this.#flushLsn = chunk.flushLsn;
       bytes += chunk.bytes;
+      tickets += chunk.tickets.length;
       if (chunk.configuration !== null) configuration.push(chunk.configuration);
       for (const ticket of chunk.tickets) {
         for (const record of ticket.records) records.push(record);
@@ -142,6 +146,7 @@ export class Tracker {
       position: this.#position,
       flushLsn: this.#flushLsn,
       bytes,
+      tickets,
       records,
       enqueue,
       requeue,

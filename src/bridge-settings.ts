@@ -1,0 +1,43 @@
+import { DEFAULT_RETRY_SCHEDULE_MS } from "./deliver/retry.ts";
+
+/** How to build a bridge. Only the database is needed. */
+export interface BridgeOptions {
+  /** `postgresql://role:password@host:5432/database?sslmode=…`; a pooler may stand before it. */
+  readonly databaseUrl: string;
+  /** The same database without a pooler, for the replication connection; default: `databaseUrl`. */
+  readonly replicationUrl?: string;
+  /** How long one question to the conditions may take. Default 250. */
+  readonly conditionTimeoutMs?: number;
+  /** How long the cursor waits for a delivery before the delivery moves into the queue. Default 1,000. */
+  readonly graceMs?: number;
+  /** Bytes of WAL in memory at which the socket is paused. Default 16 MiB. */
+  readonly maxBytesInFlight?: number;
+  /** Deliveries open in memory at which the pipe waits. Default 4,000. */
+  readonly maxOpenDeliveries?: number;
+  /** Requests that one webhook may have under way at once. Default 50. */
+  readonly concurrencyPerWebhook?: number;
+  /** How many days of the log are kept. Default 30. */
+  readonly retentionDays?: number;
+  /** The delays before each further attempt. Default: the schedule of Standard Webhooks, 76 hours. */
+  readonly retryScheduleMs?: readonly number[];
+  /** How long `stop` waits for requests under way. Default 5,000. */
+  readonly drainMs?: number;
+}
+
+export type BridgeSettings = Required<BridgeOptions>;
+
+/** The options with their defaults. */
+export function settingsOf(options: BridgeOptions): BridgeSettings {
+  return Object.freeze({
+    replicationUrl: options.databaseUrl,
+    conditionTimeoutMs: 250,
+    graceMs: 1_000,
+    maxBytesInFlight: 16 * 1024 * 1024,
+    maxOpenDeliveries: 4_000,
+    concurrencyPerWebhook: 50,
+    retentionDays: 30,
+    retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,
+    drainMs: 5_000,
+    ...options,
+  });
+}

@@ -1,0 +1,153 @@
+import { Kysely, PostgresDialect } from "kysely";
+import pg from "pg";
+import { Subject, type Observable } from "rxjs";
+import { settingsOf, type BridgeOptions, type BridgeSettings } from "./bridge-settings.ts";
+import { connectionConfig } from "./db/connection.ts";
+import type { Database } from "./db/schema.ts";
+import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
+import { UndiciTransport } from "./deliver/undici-transport.ts";
+import { deferred, type Deferred } from "./deferred.ts";
+import { classify } from "./errors.ts";
+import { showState } from "./record/bridge-row.ts";
+import { openSession, type Session } from "./session.ts";
+
+export type { AttemptRecord, BridgeOptions, Outcome };
+
+export type BridgeState = "starting" | "running" | "waiting" | "stopped" | "failed";
+
+/** What a bridge does, as it happens. */
+export type BridgeActivity =
+  | { readonly kind: "state"; readonly state: BridgeState; readonly error: unknown }
+  /** An attempt ended, or a delivery was settled without one. Its log row may still be on its way. */
+  | { readonly kind: "attempt"; readonly attempt: AttemptRecord };
+
+/** A bridge between one database and its webhooks. */
+export interface Bridge {
+  /** Starts; resolves once it streams for the first time. Rejects where somebody has to act first. */
+  start(): Promise<void>;
+  /** Ends in order: intake, requests under way, last checkpoint, last acknowledgement. Idempotent. */
+  stop(): Promise<void>;
+  /** Settles when the bridge is over: resolves after `stop`, rejects where somebody has to act. */
+  readonly done: Promise<void>;
+  readonly activity: Observable<BridgeActivity>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Makes a bridge; nothing happens before `start`. The schema has to be installed (`walhook install`).
+ * While the database is down, or another bridge holds the slot, it waits and tries again with backoff;
+ * what only a person can mend ends it, with the reason in `walhook.bridge.last_error`.
+ */
+export function createBridge(options: BridgeOptions): Bridge {
+  return new DatabaseBridge(settingsOf(options));
+}
+
+const MIN_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 10_000;
+
+class DatabaseBridge implements Bridge {
+  readonly done: Promise<void>;
+  readonly activity: Observable<BridgeActivity>;
+  readonly #settings: BridgeSettings;
+  readonly #activity = new Subject<BridgeActivity>();
+  readonly #stopping = new AbortController();
+  #session: Session | null = null;
+  #life: Promise<void> | null = null;
+  readonly #settled: Deferred<void> = deferred<void>();
+
+  constructor(settings: BridgeSettings) {
+    this.#settings = settings;
+    this.activity = this.#activity.asObservable();
+    this.done = this.#settled.promise;
+  }
+
+  start(): Promise<void> {
+    const started = deferred<void>();
+    this.#life ??= this.#live(started.resolve).then(
+      () => {
+        started.resolve();
+        this.#settled.resolve();
+      },
+      (error: unknown) => {
+        started.reject(error);
+        this.#settled.reject(error);
+      },
+    );
+    return started.promise;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#session?.stop();
+    await this.#life;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #live(onRunning: () => void): Promise<void> {
+    const settings = this.#settings;
+    const pool = new pg.Pool({ ...connectionConfig(settings.databaseUrl, "walhook"), max: 3 });
+    pool.on("error", () => {});
+    const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+    const transport = new UndiciTransport(settings.concurrencyPerWebhook);
+    const { signal } = this.#stopping;
+    let failures = 0;
+    try {
+      this.#announce("starting");
+      while (!signal.aborted) {
+        try {
+          this.#session = await openSession({ settings, db, transport, onAttempt: (attempt) => this.#tell(attempt) });
+          failures = 0;
+          this.#announce("running");
+          onRunning();
+          if (signal.aborted) await this.#session.stop();
+          await this.#session.done;
+        } catch (error) {
+          if (signal.aborted) break;
+          await this.#recoverFrom(error, db, failures++);
+        }
+      }
+      await showState(db, "stopped").catch(() => {});
+      this.#announce("stopped");
+    } finally {
+      this.#session = null;
+      await transport.close();
+      await db.destroy();
+      this.#activity.complete();
+    }
+  }
+
+  /** Waits where the same attempt can succeed later; throws where somebody has to act. */
+  async #recoverFrom(error: unknown, db: Kysely<Database>, failures: number): Promise<void> {
+    const { kind, message, hint } = classify(error);
+    const text = hint === null ? message : `${message} ${hint}`;
+    if (kind === "fatal") {
+      await showState(db, "failed", text).catch(() => {});
+      this.#announce("failed", error);
+      throw error;
+    }
+    this.#announce("waiting", error);
+    const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
+    await sleep(backoffMs, this.#stopping.signal);
+  }
+
+  #announce(state: BridgeState, error: unknown = null): void {
+    this.#activity.next({ kind: "state", state, error });
+  }
+
+  #tell(attempt: AttemptRecord): void {
+    if (this.#activity.observed) this.#activity.next({ kind: "attempt", attempt });
+  }
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,127 @@
+import type { Webhook } from "../match/webhook.ts";
+import type { FrozenRequest, Delivery } from "../render/delivery.ts";
+import type { AttemptRecord, Outcome } from "./attempt-record.ts";
+import { signatureHeaders } from "./sign.ts";
+import type { Transport, TransportRequest, TransportResult } from "./transport.ts";
+
+const USER_AGENT = "walhook";
+
+/** An attempt that is over: what was sent and what came back. */
+export interface Attempt {
+  readonly request: TransportRequest;
+  readonly result: TransportResult;
+  /** Milliseconds since 1970. */
+  readonly sentAtMs: number;
+}
+
+/**
+ * Makes one attempt. Bytes, method and rendered values are the delivery's own; URL, static headers, secret
+ * and timeout are those of `webhook`, the configuration now in force, so that a mended URL drains the queue.
+ * Never rejects.
+ */
+export async function attempt(
+  delivery: Delivery,
+  frozen: FrozenRequest,
+  webhook: Webhook,
+  transport: Transport,
+): Promise<Attempt> {
+  const sentAtMs = Date.now();
+  const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs };
+  try {
+    const { url, authorization } = splitCredentials(frozen.url ?? webhook.requestUrl);
+    const headers = headersOf(delivery, frozen, webhook, Math.floor(sentAtMs / 1000));
+    if (authorization !== null && !headers.some(([name]) => name.toLowerCase() === "authorization")) {
+      headers.push(["authorization", authorization]);
+    }
+    const request = { ...unsigned, url, headers };
+    return { request, result: await transport.send(request), sentAtMs };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return {
+      request: { ...unsigned, url: webhook.requestUrl, headers: [] },
+      result: { kind: "failure", errorClass: "invalid_request", message, durationMs: 0 },
+      sentAtMs,
+    };
+  }
+}
+
+/** Headers that say who signed what: no configured header replaces them. */
+const OUR_OWN = new Set([
+  "webhook-id",
+  "webhook-timestamp",
+  "webhook-signature",
+  "x-frappe-webhook-signature",
+  "content-length",
+]);
+
+function headersOf(delivery: Delivery, frozen: FrozenRequest, webhook: Webhook, timestampSeconds: number) {
+  const { secret } = webhook;
+  const headers: [string, string][] = [
+    ["content-type", frozen.contentType],
+    ["user-agent", USER_AGENT],
+    ...signatureHeaders({ secret, id: delivery.id, timestampSeconds, body: frozen.body }),
+  ];
+  const rendered = new Set(frozen.headers.map(([name]) => name.toLowerCase()));
+  const replace = (name: string, value: string): void => {
+    const lower = name.toLowerCase();
+    if (OUR_OWN.has(lower)) return;
+    const at = headers.findIndex(([other]) => other.toLowerCase() === lower);
+    if (at >= 0) headers[at] = [name, value];
+    else headers.push([name, value]);
+  };
+  for (const { key, value } of webhook.headers) if (!rendered.has(key.toLowerCase())) replace(key, value);
+  for (const [name, value] of frozen.headers) replace(name, value);
+  return headers;
+}
+
+function splitCredentials(text: string): { url: string; authorization: string | null } {
+  if (!text.includes("@")) return { url: text, authorization: null };
+  const url = new URL(text);
+  if (url.username === "" && url.password === "") return { url: text, authorization: null };
+  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  url.username = "";
+  url.password = "";
+  return { url: url.toString(), authorization: `Basic ${Buffer.from(pair).toString("base64")}` };
+}
+
+/** Request headers whose values the log shows; every other value may be a secret. */
+const SHOWN = new Set(["content-type", "user-agent", "webhook-id", "webhook-timestamp"]);
+
+/** The attempt as a row of the log. */
+export function toRecord(
+  delivery: Delivery,
+  { request, result, sentAtMs }: Attempt,
+  attemptNumber: number,
+  outcome: Outcome,
+): AttemptRecord {
+  const requestHeaders: Record<string, string> = {};
+  for (const [name, value] of request.headers) {
+    requestHeaders[name] = SHOWN.has(name.toLowerCase()) ? value : "[redacted]";
+  }
+  const isResponse = result.kind === "response";
+  const isSuccess = outcome === "delivered";
+  return {
+    delivery,
+    attempt: attemptNumber,
+    outcome,
+    sentAtMs,
+    durationMs: result.durationMs,
+    statusCode: isResponse ? result.statusCode : null,
+    errorClass: isResponse ? (isSuccess ? null : "http_status") : result.errorClass,
+    error: isResponse ? (isSuccess ? null : describeStatus(result)) : result.message,
+    url: request.url,
+    method: request.method,
+    requestHeaders,
+    requestBody: request.body,
+    responseHeaders: isResponse ? result.headers : null,
+    responseBody: isResponse ? result.body : null,
+  };
+}
+
+function describeStatus({ statusCode, headers }: Extract<TransportResult, { kind: "response" }>): string {
+  const location = headers["location"];
+  if (statusCode >= 300 && statusCode < 400 && location !== undefined) {
+    return `HTTP ${statusCode} to ${location}: redirects are not followed; set request_url to the new address`;
+  }
+  return `HTTP ${statusCode}`;
+}

@@ -1,0 +1,48 @@
+import type { Conditions } from "../match/conditions.ts";
+import { thawEvent } from "../match/frozen-event.ts";
+import { questionOf } from "../match/match.ts";
+import type { Webhook } from "../match/webhook.ts";
+import type { FrozenRequest } from "../render/delivery.ts";
+import { render } from "../render/render.ts";
+import type { Ticket } from "./ticket.ts";
+
+/** What became of an undecided delivery. */
+export type Reconsidered =
+  | { readonly kind: "send"; readonly request: FrozenRequest }
+  /** Its condition does not hold: nothing is sent, as if it had been asked at once. */
+  | { readonly kind: "drop" }
+  | { readonly kind: "unsendable"; readonly outcome: "error" | "undecidable"; readonly reason: string }
+  /** Still no answer. */
+  | { readonly kind: "later"; readonly reason: string };
+
+/** Asks an undecided delivery's condition again, alone, and renders it where it holds. */
+export async function reconsider(
+  ticket: Ticket,
+  webhook: Webhook,
+  conditions: Pick<Conditions, "askParked">,
+): Promise<Reconsidered> {
+  const { xid, commitTimeUs, position } = ticket.delivery;
+  const event = thawEvent(ticket.change ?? "{}", { commitLsn: position.commitLsn, commitTimeUs, xid }, position);
+  const question = questionOf(webhook, event);
+  if (question.kind === "undecidable") return { kind: "unsendable", outcome: "undecidable", reason: question.reason };
+  if (question.kind === "ask") {
+    const verdict = await conditions.askParked(question.question);
+    switch (verdict.kind) {
+      case "true":
+        break;
+      case "false":
+        return { kind: "drop" };
+      case "error":
+        return { kind: "unsendable", outcome: "error", reason: verdict.message };
+      case "undecided":
+        return { kind: "later", reason: verdict.message };
+      case "timeout":
+        return { kind: "later", reason: "the condition did not answer in time" };
+      default:
+        return verdict satisfies never;
+    }
+  }
+  const rendered = render(webhook, event);
+  if (rendered.ok) return { kind: "send", request: rendered.request };
+  return { kind: "unsendable", outcome: rendered.outcome, reason: rendered.error };
+}

