@@ -1,65 +1,197 @@
-import type { ColumnType, Generated } from "kysely";
+import type { ColumnType, Generated, GeneratedAlways, JSONColumnType } from "kysely";
 
-/** Read as a Date; written as a Date or as SQL. */
-type Time = ColumnType<Date, Date, Date>;
-type NullableTime = ColumnType<Date | null, Date | null, Date | null>;
-/** Read and written as text: 64 bits do not fit a number, and an LSN is none. */
-type Text64 = ColumnType<string, string | bigint, string | bigint>;
-/** Read as a value, written as JSON text. */
-type Json<T> = ColumnType<T, string, string>;
-
-/** The tables that the bridge reads and writes, for Kysely. `sql/020_tables.sql` says what each column means. */
+/**
+ * The tables of schema walhook as the driver gives and takes their values. Columns are described where they
+ * are made, in sql/020_tables.sql. `bigint` and `pg_lsn` come as text, so that no digit is lost.
+ */
 export interface Database {
-  readonly "walhook.webhook_in_force": {
-    readonly webhook_id: number;
-    readonly definition: Json<unknown>;
-  };
-  readonly "walhook.webhook_queue": {
-    readonly delivery_id: string;
-    readonly webhook_id: number;
-    readonly webhook: string;
-    readonly kind: "request" | "undecided";
-    readonly doctype: string;
-    readonly docname: string | null;
-    readonly old_docname: string | null;
-    readonly is_barrier: boolean;
-    readonly docevent: string;
-    readonly source: string;
-    readonly commit_lsn: string;
-    readonly change_lsn: string;
-    readonly change_index: number;
-    readonly event_number: number;
-    readonly xid: Text64;
-    readonly commit_time: Time;
-    readonly attempts: number;
-    readonly due_at: NullableTime;
-    readonly last_error: string | null;
-    readonly is_dead: boolean;
-    readonly method: string | null;
-    readonly url: string | null;
-    readonly content_type: string | null;
-    readonly headers: ColumnType<[name: string, value: string][] | null, string | null, string | null>;
-    readonly body: Buffer | null;
-    readonly change: ColumnType<unknown, string | null, string | null>;
-    readonly queued_at: Generated<Date>;
-  };
-  readonly "walhook.bridge": {
-    readonly id: Generated<boolean>;
-    readonly slot_name: string | null;
-    readonly slot_generation: number;
-    readonly system_identifier: string | null;
-    readonly database_oid: number | null;
-    readonly timeline_id: number | null;
-    readonly cursor_commit_lsn: string | null;
-    readonly cursor_change_lsn: string | null;
-    readonly cursor_index: number | null;
-    readonly flush_lsn: string | null;
-    readonly epoch: Text64;
-    readonly state: "new" | "running" | "stopped" | "waiting" | "failed";
-    readonly last_error: string | null;
-    readonly last_error_at: NullableTime;
-    readonly version: string | null;
-    readonly started_at: NullableTime;
-    readonly updated_at: Time;
-  };
+  readonly "walhook.migration": MigrationTable;
+  readonly "walhook.webhook": WebhookTable;
+  readonly "walhook.webhook_header": WebhookHeaderTable;
+  readonly "walhook.webhook_data": WebhookDataTable;
+  readonly "walhook.webhook_secret": WebhookSecretTable;
+  readonly "walhook.webhook_in_force": WebhookInForceTable;
+  readonly "walhook.webhook_state": WebhookStateTable;
+  readonly "walhook.webhook_request_log": WebhookRequestLogTable;
+  readonly "walhook.webhook_queue": WebhookQueueTable;
+  readonly "walhook.replica_identity": ReplicaIdentityTable;
+  readonly "walhook.bridge": BridgeTable;
+}
+
+/** `X/Y` in hexadecimal. */
+type Lsn = string;
+/** `bigint`: digits out, digits or a whole number in. */
+type Bigint = ColumnType<string, string | number | bigint, string | number | bigint>;
+type NullableBigint = ColumnType<string | null, string | number | bigint | null, string | number | bigint | null>;
+type GeneratedBigint = ColumnType<string, string | number | bigint | undefined, string | number | bigint>;
+type Timestamp = ColumnType<Date, Date | string, Date | string>;
+type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+type GeneratedTimestamp = ColumnType<Date, Date | string | undefined, Date | string>;
+/** Filled by a trigger, whatever the statement says. */
+type FilledByTrigger<T> = ColumnType<T, never, never>;
+
+export interface MigrationTable {
+  readonly version: number;
+  readonly name: string;
+  readonly applied_at: GeneratedTimestamp;
+}
+
+export interface WebhookTable {
+  readonly id: GeneratedAlways<number>;
+  readonly name: string;
+  readonly webhook_doctype: string;
+  readonly webhook_docevent: string;
+  readonly enabled: Generated<boolean>;
+  readonly condition: string | null;
+  readonly request_url: string;
+  readonly is_dynamic_url: Generated<boolean>;
+  readonly request_method: Generated<string>;
+  readonly request_structure: Generated<string>;
+  readonly webhook_json: string | null;
+  /** An interval: the driver's object out, text in. */
+  readonly timeout: ColumnType<unknown, string | undefined, string>;
+  readonly enable_security: Generated<boolean>;
+  readonly webhook_secret: string | null;
+  readonly allow_replica_identity_full: Generated<boolean>;
+  readonly doctype_oid: FilledByTrigger<number>;
+  readonly doctype: FilledByTrigger<string>;
+  readonly author: FilledByTrigger<string>;
+  readonly revision: FilledByTrigger<number>;
+  readonly condition_function: FilledByTrigger<string | null>;
+  readonly condition_columns: FilledByTrigger<string[] | null>;
+  readonly condition_uses_old: FilledByTrigger<boolean | null>;
+  readonly condition_is_immutable: FilledByTrigger<boolean | null>;
+  readonly timeout_ms: FilledByTrigger<number>;
+  readonly created_at: FilledByTrigger<Date>;
+  readonly modified_at: FilledByTrigger<Date>;
+}
+
+export interface WebhookHeaderTable {
+  readonly id: GeneratedAlways<number>;
+  readonly webhook: string;
+  readonly webhook_id: FilledByTrigger<number>;
+  readonly key: string;
+  readonly value: string;
+}
+
+export interface WebhookDataTable {
+  readonly id: GeneratedAlways<number>;
+  readonly webhook: string;
+  readonly webhook_id: FilledByTrigger<number>;
+  readonly fieldname: string;
+  readonly key: Generated<string>;
+}
+
+export interface WebhookSecretTable {
+  readonly webhook_id: number;
+  readonly secret: string;
+}
+
+/** A row of a configuration table as the stream carries it: the text of each column. */
+export type ColumnTexts = { readonly [column: string]: string | null };
+
+/** What `webhook_in_force.definition` holds. */
+export interface WebhookDefinition {
+  readonly webhook: ColumnTexts;
+  readonly headers: readonly ColumnTexts[];
+  readonly data: readonly ColumnTexts[];
+  readonly secret: string | null;
+}
+
+export interface WebhookInForceTable {
+  readonly webhook_id: number;
+  readonly definition: JSONColumnType<WebhookDefinition>;
+}
+
+export interface WebhookStateTable {
+  readonly webhook_id: number;
+  readonly name: string;
+  readonly state: Generated<string>;
+  readonly consecutive_failures: Generated<number>;
+  readonly last_error: string | null;
+  readonly last_error_at: NullableTimestamp;
+  readonly last_delivered_at: NullableTimestamp;
+  readonly updated_at: GeneratedTimestamp;
+}
+
+export interface WebhookRequestLogTable {
+  readonly sent_at: Timestamp;
+  readonly delivery_id: string;
+  readonly attempt: number;
+  readonly request_id: string | null;
+  readonly webhook_id: number;
+  readonly webhook: string;
+  readonly doctype: string;
+  readonly docname: string | null;
+  readonly docevent: string;
+  readonly source: string;
+  readonly outcome: string;
+  readonly status_code: number | null;
+  readonly duration_ms: number | null;
+  readonly error_class: string | null;
+  readonly error: string | null;
+  readonly lsn: Lsn | null;
+  readonly xid: NullableBigint;
+  readonly commit_time: NullableTimestamp;
+  readonly url: string | null;
+  readonly method: string | null;
+  readonly request_headers: JSONColumnType<object | null>;
+  readonly request_body: string | null;
+  readonly response_headers: JSONColumnType<object | null>;
+  readonly response_body: string | null;
+}
+
+export interface WebhookQueueTable {
+  readonly delivery_id: string;
+  readonly webhook_id: number;
+  readonly kind: "request" | "undecided";
+  readonly doctype: string;
+  readonly docname: string | null;
+  readonly old_docname: string | null;
+  readonly is_barrier: Generated<boolean>;
+  readonly docevent: string;
+  readonly source: string;
+  readonly commit_lsn: Lsn;
+  readonly change_lsn: Lsn;
+  readonly change_index: number;
+  readonly event_number: number;
+  readonly xid: Bigint;
+  readonly commit_time: Timestamp;
+  readonly attempts: Generated<number>;
+  readonly due_at: NullableTimestamp;
+  readonly last_error: string | null;
+  readonly method: string | null;
+  readonly url: string | null;
+  readonly content_type: string | null;
+  readonly headers: JSONColumnType<object | null>;
+  readonly body: Buffer | null;
+  readonly change: JSONColumnType<object | null>;
+  readonly queued_at: GeneratedTimestamp;
+}
+
+export interface ReplicaIdentityTable {
+  readonly relation: string;
+  readonly former: "d" | "i" | "n";
+  readonly former_index: string | null;
+  readonly replaced_at: GeneratedTimestamp;
+}
+
+export interface BridgeTable {
+  readonly id: Generated<boolean>;
+  readonly slot_name: string | null;
+  readonly slot_generation: Generated<number>;
+  readonly system_identifier: string | null;
+  readonly database_oid: number | null;
+  readonly timeline_id: number | null;
+  readonly cursor_commit_lsn: Lsn | null;
+  readonly cursor_change_lsn: Lsn | null;
+  readonly cursor_index: number | null;
+  readonly flush_lsn: Lsn | null;
+  readonly epoch: GeneratedBigint;
+  readonly state: Generated<"new" | "running" | "stopped" | "waiting" | "failed">;
+  readonly last_error: string | null;
+  readonly last_error_at: NullableTimestamp;
+  readonly version: string | null;
+  readonly started_at: NullableTimestamp;
+  readonly updated_at: GeneratedTimestamp;
 }
