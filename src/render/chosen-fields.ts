@@ -1,9 +1,7 @@
 import type { DocEvent } from "../events/doc-event.ts";
 import type { Webhook } from "../match/webhook.ts";
-import { eventFacts } from "./event-facts.ts";
-import type { Fields } from "./form.ts";
-import { jsonString } from "./json-string.ts";
-import { RowView } from "./row-view.ts";
+import { docView } from "./change-views.ts";
+import type { Fields } from "./fields.ts";
 
 /**
  * The values of `webhook_data`, in its order, by key; of equal keys the last counts. A truncate has no
@@ -11,10 +9,9 @@ import { RowView } from "./row-view.ts";
  * `SyntaxError` for a column that the table does not have (any more).
  */
 export function chosenFields(data: Webhook["data"], event: DocEvent): Fields {
-  const { doc } = eventFacts(event);
   const { relation } = event.change;
   const fields = new Map<string, string>();
-  const row = doc === null ? null : new RowView(relation, doc, false);
+  const row = docView(event.change);
   for (const { fieldname, key } of data) {
     const json = row === null ? "null" : row.json(fieldname);
     if (json === undefined) {
@@ -23,9 +20,4 @@ export function chosenFields(data: Webhook["data"], event: DocEvent): Fields {
     fields.set(key, json);
   }
   return [...fields];
-}
-
-/** Fields as a JSON object. */
-export function jsonBody(fields: Fields): string {
-  return `{${fields.map(([name, json]) => `${jsonString(name)}:${json}`).join(",")}}`;
 }

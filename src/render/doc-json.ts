@@ -14,8 +14,7 @@ interface Field {
 }
 
 /**
- * A row as a JSON object, columns in table order. What the WAL does not carry is left out:
- * `unchangedColumns` says what that was.
+ * A row as a JSON object, columns in table order. What the WAL does not carry is left out.
  */
 export function docJson(relation: Relation, row: Row): string {
   let json = rendered.get(row);
@@ -24,12 +23,6 @@ export function docJson(relation: Relation, row: Row): string {
     rendered.set(row, json);
   }
   return json;
-}
-
-/** The columns whose value in this row is unknown. */
-export function unchangedColumns(relation: Relation, row: Row): string[] {
-  if (!row.includes(undefined)) return [];
-  return relation.columns.filter((_, index) => row[index] === undefined).map(({ name }) => name);
 }
 
 function render(columns: readonly Field[], row: Row): string {

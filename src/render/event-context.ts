@@ -1,8 +1,8 @@
 import type { DocEvent } from "../events/doc-event.ts";
+import { docView, oldView } from "./change-views.ts";
 import { eventFacts } from "./event-facts.ts";
 import { JsonNumber } from "./json-tree.ts";
-import { RowView } from "./row-view.ts";
-import { type TemplateValue, UnknownRow } from "./template-value.ts";
+import type { TemplateValue } from "./template-value.ts";
 
 const contexts = new WeakMap<DocEvent, ReadonlyMap<string, TemplateValue>>();
 
@@ -23,8 +23,8 @@ function build(event: DocEvent): ReadonlyMap<string, TemplateValue> {
   const facts = eventFacts(event);
   const { relation } = event.change;
   return new Map<string, TemplateValue>([
-    ["doc", facts.doc === null ? null : new RowView(relation, facts.doc, false)],
-    ["old", oldView(event)],
+    ["doc", docView(event.change)],
+    ["old", oldView(event.change)],
     ["event", event.name],
     ["doctype", relation.doctype],
     ["name", event.docname],
@@ -34,14 +34,6 @@ function build(event: DocEvent): ReadonlyMap<string, TemplateValue> {
     ["commit_time", facts.commitTime],
     ["changed", facts.changed],
     ["unchanged", facts.unchanged],
-    ["omitted", relation.omitted],
+    ["omitted", facts.omitted],
   ]);
-}
-
-function oldView(event: DocEvent): TemplateValue {
-  const { old } = eventFacts(event);
-  const { relation } = event.change;
-  if (old === "none") return null;
-  if (old === "unknown") return new UnknownRow(relation.doctype);
-  return new RowView(relation, old, true);
 }

@@ -4,21 +4,19 @@ import type { DocEvent } from "../events/doc-event.ts";
 import { rowAfter } from "../events/row-after.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { isoCommitTime } from "./commit-time.ts";
-import { unchangedColumns } from "./doc-json.ts";
 
 /** What every body may say of a change, made once a change. */
 export interface EventFacts {
   /** The document; null for a truncate. */
   readonly doc: Row | null;
-  /**
-   * The row before: of an update and of a delete, where the WAL carries it. "none" where there was none,
-   * "unknown" where there was one and the WAL says nothing of it.
-   */
-  readonly old: Row | "none" | "unknown";
+  /** The row before an update, where the WAL carries it (of a delete, `doc` is that row). */
+  readonly old: Row | null;
   /** Names of the columns that an update changed; null for other changes and where that is not wholly known. */
   readonly changed: readonly string[] | null;
-  /** Columns of `doc` that the WAL does not carry because they did not change. */
+  /** Columns that `doc` does not have because an update did not change them (TOAST). */
   readonly unchanged: readonly string[];
+  /** Columns that `doc` does not have for any other reason: generated, too long, a row before that is known in part. */
+  readonly omitted: readonly string[];
   /** Commit LSN as Postgres writes it. */
   readonly lsn: string;
   readonly xid: number;
@@ -39,26 +37,35 @@ export function eventFacts({ change }: DocEvent): EventFacts {
 }
 
 function readFacts(change: RowChange): EventFacts {
-  const { transaction, relation } = change;
+  const { transaction } = change;
   const doc = rowAfter(change);
   return {
     doc,
-    old: rowBefore(change),
+    old: change.kind === "update" ? change.old : null,
     changed: change.kind === "update" ? changedNames(change) : null,
-    unchanged: doc === null ? [] : unchangedColumns(relation, doc),
+    ...(doc === null ? { unchanged: [], omitted: [] } : absentColumns(change, doc)),
     lsn: formatLsn(transaction.commitLsn),
     xid: transaction.xid,
     commitTime: isoCommitTime(transaction.commitTimeUs),
   };
 }
 
-function rowBefore(change: RowChange): Row | "none" | "unknown" {
-  if (change.kind === "update") return change.old ?? "unknown";
-  return change.kind === "delete" ? change.old : "none";
-}
-
 function changedNames(change: RowChange & { readonly kind: "update" }): readonly string[] | null {
   if (change.old === null) return null;
   const { names, isComplete } = changedColumns(change);
   return isComplete ? names : null;
+}
+
+function absentColumns({ kind, relation, oversized }: RowChange, doc: Row): Pick<EventFacts, "unchanged" | "omitted"> {
+  if (!doc.includes(undefined)) return { unchanged: [], omitted: relation.omitted };
+  const absent = relation.columns
+    .map(({ name }, index) => ({ name, index }))
+    .filter(({ index }) => doc[index] === undefined);
+  const isUnchanged = ({ index }: { readonly index: number }): boolean =>
+    kind === "update" && oversized?.includes(index) !== true;
+  const names = (columns: typeof absent): string[] => columns.map(({ name }) => name);
+  return {
+    unchanged: names(absent.filter(isUnchanged)),
+    omitted: [...names(absent.filter((column) => !isUnchanged(column))), ...relation.omitted],
+  };
 }

@@ -1,8 +1,6 @@
+import type { Fields } from "./fields.ts";
 import { type JsonTree, parseJsonTree } from "./json-tree.ts";
 import { JsonText, printed } from "./template-value.ts";
-
-/** Names and JSON texts of a flat body's fields, in order. */
-export type Fields = readonly (readonly [name: string, json: string])[];
 
 /**
  * Fields as application/x-www-form-urlencoded (https://url.spec.whatwg.org/#application/x-www-form-urlencoded):

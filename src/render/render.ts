@@ -1,9 +1,10 @@
 import type { DocEvent } from "../events/doc-event.ts";
 import type { Webhook } from "../match/webhook.ts";
-import { chosenFields, jsonBody } from "./chosen-fields.ts";
+import { chosenFields } from "./chosen-fields.ts";
 import type { FrozenRequest } from "./delivery.ts";
 import { envelope, envelopeFields } from "./envelope.ts";
 import { eventContext } from "./event-context.ts";
+import { jsonBody } from "./fields.ts";
 import { formBody, formOfObject } from "./form.ts";
 import { renderHeader, type TemplatedHeader, templatedHeaders } from "./headers.ts";
 import { parseJsonTree } from "./json-tree.ts";

@@ -2,21 +2,23 @@ import type { Relation } from "../decode/relation.ts";
 import type { Row } from "../decode/row-change.ts";
 import { docJson } from "./doc-json.ts";
 import { jsonValue } from "./json-value.ts";
-import { omittedValue, unchangedValue, unknownOldValue } from "./unknown-value.ts";
+import { omittedValue, type UnknownValueError } from "./unknown-value.ts";
 
 const columnIndexes = new WeakMap<Relation, ReadonlyMap<string, number>>();
+
+export type MissingValue = (doctype: string, column: string) => UnknownValueError;
 
 /** A row as bodies, URLs and headers see it: by column name, each value as JSON text. */
 export class RowView {
   readonly #relation: Relation;
   readonly #row: Row;
-  readonly #isOld: boolean;
+  readonly #missing: MissingValue;
 
-  /** `isOld` says in errors that the value before the change was asked for. */
-  constructor(relation: Relation, row: Row, isOld: boolean) {
+  /** `missing` makes the error for a column whose value in this row is unknown. */
+  constructor(relation: Relation, row: Row, missing: MissingValue) {
     this.#relation = relation;
     this.#row = row;
-    this.#isOld = isOld;
+    this.#missing = missing;
   }
 
   /** Whether the table has this column; throws an `UnknownValueError` where it does but the stream never carries it. */
@@ -31,9 +33,7 @@ export class RowView {
     if (!this.has(column)) return undefined;
     const index = indexesOf(this.#relation).get(column) as number;
     const text = this.#row[index];
-    if (text === undefined) {
-      throw (this.#isOld ? unknownOldValue : unchangedValue)(this.#relation.doctype, column);
-    }
+    if (text === undefined) throw this.#missing(this.#relation.doctype, column);
     return jsonValue(text, (this.#relation.columns[index] as Relation["columns"][number]).json);
   }
 

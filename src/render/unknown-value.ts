@@ -14,6 +14,11 @@ export function unchangedValue(doctype: string, column: string): UnknownValueErr
   );
 }
 
+/** For a column whose value is too long to be read, let alone sent. */
+export function oversizedValue(doctype: string, column: string): UnknownValueError {
+  return new UnknownValueError(`the value of column "${column}" of ${doctype} is too long to be put into a request`);
+}
+
 /** For a column of the row before, or all of it. */
 export function unknownOldValue(doctype: string, column?: string): UnknownValueError {
   return new UnknownValueError(
