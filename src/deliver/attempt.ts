@@ -1,5 +1,6 @@
 import type { Webhook } from "../match/webhook.ts";
 import type { FrozenRequest, Delivery } from "../render/delivery.ts";
+import { isTemplated } from "../render/template.ts";
 import type { AttemptRecord, Outcome } from "./attempt-record.ts";
 import { signatureHeaders } from "./sign.ts";
 import type { Transport, TransportRequest, TransportResult } from "./transport.ts";
@@ -69,7 +70,11 @@ function headersOf(delivery: Delivery, frozen: FrozenRequest, webhook: Webhook, 
     if (at >= 0) headers[at] = [name, value];
     else headers.push([name, value]);
   };
-  for (const { key, value } of webhook.headers) if (!rendered.has(key.toLowerCase())) replace(key, value);
+  // What is rendered, the content type too, was frozen with the body: also where a header rendered to nothing.
+  for (const { key, value } of webhook.headers) {
+    const lower = key.toLowerCase();
+    if (lower !== "content-type" && !isTemplated(value) && !rendered.has(lower)) replace(key, value);
+  }
   for (const [name, value] of frozen.headers) replace(name, value);
   return headers;
 }

@@ -46,7 +46,7 @@ describe("a delivery's id", () => {
   it("holds place, doc event and webhook: they can be read back", () => {
     fc.assert(
       fc.property(place, (any) => {
-        const bits = [...idOf(any).slice(4)].map((digit) => Number.parseInt(digit, 32).toString(2).padStart(5, "0"));
+        const bits = Array.from(idOf(any).slice(4), (digit) => Number.parseInt(digit, 32).toString(2).padStart(5, "0"));
         const value = (from: number, length: number): bigint => BigInt(`0b${bits.join("").slice(from, from + length)}`);
         expect([value(0, 64), value(64, 64), value(128, 32), value(160, 8), value(168, 32)]).toEqual([
           any.commitLsn,

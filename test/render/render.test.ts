@@ -26,6 +26,14 @@ function failureOf(values: Partial<Webhook>, event: DocEvent = EVENT): { outcome
   return { outcome: rendered.outcome, error: rendered.error };
 }
 
+const header = (value: string, event?: DocEvent): readonly (readonly [string, string])[] =>
+  requestOf({ headers: [{ key: "X-Order", value }] }, event).headers;
+
+const dynamic = (requestUrl: string, event?: DocEvent): string | null =>
+  requestOf({ requestUrl, isDynamicUrl: true }, event).url;
+const failing = (requestUrl: string, customer = ""): string =>
+  failureOf({ requestUrl, isDynamicUrl: true }, eventOf(inserted(order({ customer })), "after_insert")).error;
+
 describe("a request's body", () => {
   it("is the envelope where the webhook chooses nothing", () => {
     expect(JSON.parse(bodyOf({}))).toMatchObject({ type: "orders.after_insert", data: { doc: { paid: true } } });
@@ -120,9 +128,6 @@ describe("the content type", () => {
 });
 
 describe("headers", () => {
-  const header = (value: string, event?: DocEvent): readonly (readonly [string, string])[] =>
-    requestOf({ headers: [{ key: "X-Order", value }] }, event).headers;
-
   it("are frozen where they are templated; static ones are taken at each attempt", () => {
     expect(header("Bearer abc")).toEqual([]);
     expect(header("{{event}} of {{doc.customer}}")).toEqual([["X-Order", 'after_insert of Ada "Countess" Lovelace']]);
@@ -151,11 +156,6 @@ describe("headers", () => {
 });
 
 describe("a dynamic URL", () => {
-  const dynamic = (requestUrl: string, event?: DocEvent): string | null =>
-    requestOf({ requestUrl, isDynamicUrl: true }, event).url;
-  const failing = (requestUrl: string, customer = ""): string =>
-    failureOf({ requestUrl, isDynamicUrl: true }, eventOf(inserted(order({ customer })), "after_insert")).error;
-
   it("has its values percent-encoded", () => {
     const event = eventOf(inserted(order({ customer: "a/b?c=d&e#f é%" })), "after_insert");
     expect(dynamic("https://example.org/{{doc.customer}}?q={{doc.customer}}&id={{doc.id}}", event)).toBe(
