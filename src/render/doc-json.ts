@@ -3,8 +3,18 @@ import type { Row } from "../decode/row-change.ts";
 import { jsonString } from "./json-string.ts";
 import { jsonValue } from "./json-value.ts";
 
-/** Several webhooks render the same row. */
-const rendered = new WeakMap<Row, string>();
+/**
+ * Several webhooks and events render the same rows, one after the other: those of the last change, new and old,
+ * are kept. A WeakMap over all rows costs the garbage collector more than it saves.
+ */
+let last: Rendered = { row: [], json: "{}" };
+let lastButOne: Rendered = last;
+
+interface Rendered {
+  readonly row: Row;
+  readonly json: string;
+}
+
 const fields = new WeakMap<Relation, readonly Field[]>();
 
 interface Field {
@@ -17,12 +27,11 @@ interface Field {
  * A row as a JSON object, columns in table order. What the WAL does not carry is left out.
  */
 export function docJson(relation: Relation, row: Row): string {
-  let json = rendered.get(row);
-  if (json === undefined) {
-    json = render(fieldsOf(relation), row);
-    rendered.set(row, json);
-  }
-  return json;
+  if (row === last.row) return last.json;
+  if (row === lastButOne.row) return lastButOne.json;
+  lastButOne = last;
+  last = { row, json: render(fieldsOf(relation), row) };
+  return last.json;
 }
 
 function render(columns: readonly Field[], row: Row): string {

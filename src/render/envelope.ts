@@ -1,3 +1,4 @@
+import type { Relation } from "../decode/relation.ts";
 import type { DocEvent } from "../events/doc-event.ts";
 import { docJson } from "./doc-json.ts";
 import { eventFacts } from "./event-facts.ts";
@@ -39,7 +40,14 @@ function dataFields(event: DocEvent): Fields {
   return fields;
 }
 
+const types = new WeakMap<Relation, string>();
+
 /** Standard Webhooks wants types of letters, digits, underscores and full stops. */
-function envelopeType(event: DocEvent): string {
-  return `${event.change.relation.doctype.replaceAll(/[^a-zA-Z0-9_.]/g, "_")}.${event.name}`;
+function envelopeType({ change: { relation }, name }: DocEvent): string {
+  let type = types.get(relation);
+  if (type === undefined) {
+    type = relation.doctype.replaceAll(/[^a-zA-Z0-9_.]/g, "_");
+    types.set(relation, type);
+  }
+  return `${type}.${name}`;
 }

@@ -4,17 +4,18 @@ import { eventFacts } from "./event-facts.ts";
 import { JsonNumber } from "./json-tree.ts";
 import type { TemplateValue } from "./template-value.ts";
 
-const contexts = new WeakMap<DocEvent, ReadonlyMap<string, TemplateValue>>();
+let lastEvent: DocEvent | null = null;
+let context: ReadonlyMap<string, TemplateValue> = new Map();
 
 /**
  * The outermost context of templates: `doc`, `old` (for a delete the same as `doc`), `event`, `doctype`, `name`,
  * `old_name`, `lsn`, `xid`, `commit_time`, `changed`, `unchanged`, `omitted`.
  */
 export function eventContext(event: DocEvent): ReadonlyMap<string, TemplateValue> {
-  let context = contexts.get(event);
-  if (context === undefined) {
+  // Body, URL, headers and further webhooks ask for the same event one after the other.
+  if (event !== lastEvent) {
     context = build(event);
-    contexts.set(event, context);
+    lastEvent = event;
   }
   return context;
 }

@@ -1,4 +1,4 @@
-import type { Row, RowChange } from "../decode/row-change.ts";
+import type { Row, RowChange, Transaction } from "../decode/row-change.ts";
 import { changedColumns } from "../events/changed-columns.ts";
 import type { DocEvent } from "../events/doc-event.ts";
 import { rowAfter } from "../events/row-after.ts";
@@ -24,14 +24,14 @@ export interface EventFacts {
   readonly commitTime: string;
 }
 
-const known = new WeakMap<RowChange, EventFacts>();
+let lastChange: RowChange | null = null;
+let facts: EventFacts | null = null;
 
-/** The facts of an event's change. */
+/** The facts of an event's change. Its events and webhooks come one after the other, so the last change's are kept. */
 export function eventFacts({ change }: DocEvent): EventFacts {
-  let facts = known.get(change);
-  if (facts === undefined) {
+  if (facts === null || change !== lastChange) {
     facts = readFacts(change);
-    known.set(change, facts);
+    lastChange = change;
   }
   return facts;
 }
@@ -44,10 +44,21 @@ function readFacts(change: RowChange): EventFacts {
     old: change.kind === "update" ? change.old : null,
     changed: change.kind === "update" ? changedNames(change) : null,
     ...(doc === null ? { unchanged: [], omitted: [] } : absentColumns(change, doc)),
-    lsn: formatLsn(transaction.commitLsn),
-    xid: transaction.xid,
-    commitTime: isoCommitTime(transaction.commitTimeUs),
+    ...transactionFacts(transaction),
   };
+}
+
+let lastTransaction: Transaction | null = null;
+let lastFacts: Pick<EventFacts, "lsn" | "xid" | "commitTime"> = { lsn: "", xid: 0, commitTime: "" };
+
+/** A transaction's changes come one after the other, so the last one is worth remembering. */
+function transactionFacts(transaction: Transaction): typeof lastFacts {
+  if (transaction !== lastTransaction) {
+    lastTransaction = transaction;
+    const { commitLsn, commitTimeUs, xid } = transaction;
+    lastFacts = { lsn: formatLsn(commitLsn), xid, commitTime: isoCommitTime(commitTimeUs) };
+  }
+  return lastFacts;
 }
 
 function changedNames(change: RowChange & { readonly kind: "update" }): readonly string[] | null {

@@ -236,3 +236,30 @@ describe("what cannot be rendered is an error value", () => {
     expect(failureOf({ template: "[{{#doc.lines}}1{{/doc.lines}}]" }, event).outcome).toBe("error");
   });
 });
+
+describe("what is remembered between events", () => {
+  it("never leaks from one change into another", () => {
+    const template = '{"c": "{{doc.customer}}", "e": "{{event}}", "doc": {{#json}}doc{{/json}}}';
+    const change = (customer: string): DocEvent[] => {
+      const update = updated(order({ customer }), order({ customer: `${customer} before` }));
+      return [eventOf(update, "on_update"), eventOf(update, "on_change")];
+    };
+    const events = ["a", "b", "c"].flatMap(change);
+    fc.assert(
+      fc.property(fc.array(fc.nat(events.length - 1), { maxLength: 12 }), (indexes) => {
+        for (const index of indexes) {
+          const event = events[index] as DocEvent;
+          const customer = "abc"[Math.floor(index / 2)];
+          expect(JSON.parse(bodyOf({ template }, event))).toMatchObject({
+            c: customer,
+            e: event.name,
+            doc: { customer },
+          });
+          expect(JSON.parse(bodyOf({}, event))).toMatchObject({
+            data: { event: event.name, doc: { customer }, old: { customer: `${customer} before` } },
+          });
+        }
+      }),
+    );
+  });
+});
