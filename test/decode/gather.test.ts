@@ -1,66 +1,144 @@
-import { lastValueFrom, Subject, toArray } from "rxjs";
+import fc from "fast-check";
+import { Subject, firstValueFrom, from, toArray } from "rxjs";
 import { describe, expect, it } from "vitest";
-import { gatherMap } from "../../src/decode/gather.ts";
-import { deferred, type Deferred } from "../../src/deferred.ts";
+import { type GatherOptions, gatherMap } from "../../src/decode/gather.ts";
 
-function setup() {
-  const source = new Subject<number[]>();
-  const asked: { value: number[]; answer: Deferred<string> }[] = [];
-  const result = lastValueFrom(
-    source.pipe(
-      gatherMap({
-        merge: (a, b) => [...a, ...b],
-        isFull: (value) => value.length >= 3,
-        isBarrier: (value) => value.includes(0),
-        project: (value) => {
-          const answer = deferred<string>();
-          asked.push({ value, answer });
-          return answer.promise;
-        },
+/** A projection whose answers the test gives by hand. */
+function manual<T>(): {
+  project: (value: T) => Promise<T>;
+  asked: T[];
+  answer: () => Promise<void>;
+  fail: (error: Error) => void;
+} {
+  const open: { value: T; resolve: (value: T) => void; reject: (error: Error) => void }[] = [];
+  const asked: T[] = [];
+  return {
+    asked,
+    project: (value) =>
+      new Promise<T>((resolve, reject) => {
+        asked.push(value);
+        open.push({ value, resolve, reject });
       }),
-      toArray(),
-    ),
-  );
-  result.catch(() => {});
-  const answerNext = async (n: number): Promise<void> => {
-    asked[n]!.answer.resolve(asked[n]!.value.join(","));
-    await new Promise(setImmediate);
+    answer: async () => {
+      const next = open.shift();
+      next?.resolve(next.value);
+      await Promise.resolve();
+      await Promise.resolve();
+    },
+    fail: (error) => open.shift()?.reject(error),
   };
-  return { source, asked, result, answerNext };
+}
+
+const TEXTS: Omit<GatherOptions<string, string>, "project"> = {
+  merge: (earlier, later) => earlier + later,
+  isFull: (value) => value.length >= 3,
+};
+
+function endsWithMark(value: string): boolean {
+  return value.endsWith("!");
 }
 
 describe("gatherMap", () => {
-  it("projects at once when idle, and together what arrives meanwhile", async () => {
-    const { source, asked, result, answerNext } = setup();
-    source.next([1]);
-    expect(asked.map(({ value }) => value)).toEqual([[1]]);
-    source.next([2]);
-    source.next([3]);
-    await answerNext(0);
-    expect(asked.map(({ value }) => value)).toEqual([[1], [2, 3]]);
-    await answerNext(1);
+  it("projects the first value at once and gathers what comes meanwhile", async () => {
+    const source = new Subject<string>();
+    const { project, asked, answer } = manual<string>();
+    const results: string[] = [];
+    source.pipe(gatherMap({ ...TEXTS, project })).subscribe((result) => results.push(result));
+    source.next("a");
+    source.next("b");
+    source.next("c");
+    expect(asked).toEqual(["a"]);
+    await answer();
+    expect(asked).toEqual(["a", "bc"]);
+    await answer();
+    expect(results).toEqual(["a", "bc"]);
+  });
+
+  it("merges no further into a full value", async () => {
+    const source = new Subject<string>();
+    const { project, asked, answer } = manual<string>();
+    source.pipe(gatherMap({ ...TEXTS, project })).subscribe();
+    for (const text of ["-", "a", "b", "c", "d", "e"]) source.next(text);
+    await answer();
+    await answer();
+    expect(asked).toEqual(["-", "abc", "de"]);
+  });
+
+  it("merges nothing behind a barrier, but a barrier behind others", async () => {
+    const source = new Subject<string>();
+    const { project, asked, answer } = manual<string>();
+    source.pipe(gatherMap({ ...TEXTS, isFull: () => false, isBarrier: endsWithMark, project })).subscribe();
+    for (const text of ["-", "a", "b!", "c", "d"]) source.next(text);
+    await answer();
+    await answer();
+    expect(asked).toEqual(["-", "ab!", "cd"]);
+  });
+
+  it("adds no delay where the projection answers at once", () => {
+    const source = new Subject<string>();
+    const results: string[] = [];
+    source.pipe(gatherMap({ ...TEXTS, project: (value) => value.toUpperCase() })).subscribe((r) => results.push(r));
+    source.next("a");
+    expect(results).toEqual(["A"]);
+    source.next("b");
+    expect(results).toEqual(["A", "B"]);
+  });
+
+  it("keeps the order where a result causes the next value", () => {
+    const source = new Subject<string>();
+    const results: string[] = [];
+    source.pipe(gatherMap({ ...TEXTS, project: (value) => value })).subscribe((result) => {
+      if (result === "a") source.next("b");
+      results.push(result);
+    });
+    source.next("a");
+    expect(results).toEqual(["a", "b"]);
+  });
+
+  it("completes after the last projection", async () => {
+    const source = new Subject<string>();
+    const { project, answer } = manual<string>();
+    const all = firstValueFrom(source.pipe(gatherMap({ ...TEXTS, project }), toArray()));
+    source.next("a");
     source.complete();
-    expect(await result).toEqual(["1", "2,3"]);
+    await answer();
+    expect(await all).toEqual(["a"]);
   });
-  it("merges no more into what is full, and nothing behind a barrier", async () => {
-    const { source, asked, answerNext } = setup();
-    for (const value of [[1], [2], [3], [4], [5], [0], [6]]) source.next(value);
-    for (let n = 0; n < asked.length; n++) await answerNext(n);
-    expect(asked.map(({ value }) => value)).toEqual([[1], [2, 3, 4], [5, 0], [6]]);
+
+  it.each([
+    ["rejects", () => Promise.reject(new Error("no"))],
+    [
+      "throws",
+      () => {
+        throw new Error("no");
+      },
+    ],
+  ])("fails where the projection %s", async (_how, project) => {
+    const source = new Subject<string>();
+    const all = firstValueFrom(source.pipe(gatherMap<string, string>({ ...TEXTS, project }), toArray()));
+    source.next("a");
+    await expect(all).rejects.toThrow("no");
   });
-  it("completes after what is under way", async () => {
-    const { source, result, answerNext } = setup();
-    source.next([1]);
-    source.next([2]);
-    source.complete();
-    await answerNext(0);
-    await answerNext(1);
-    expect(await result).toEqual(["1", "2"]);
+
+  it("fails where the source does, without waiting", async () => {
+    const source = new Subject<string>();
+    const { project } = manual<string>();
+    const all = firstValueFrom(source.pipe(gatherMap({ ...TEXTS, project }), toArray()));
+    source.next("a");
+    source.error(new Error("gone"));
+    await expect(all).rejects.toThrow("gone");
   });
-  it("fails when a projection fails", async () => {
-    const { source, asked, result } = setup();
-    source.next([1]);
-    asked[0]!.answer.reject(new Error("lost"));
-    await expect(result).rejects.toThrow("lost");
+
+  it("loses, doubles and reorders nothing, whatever is fast or slow", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(fc.string({ maxLength: 2 }), fc.boolean())), async (values) => {
+        const isSlow = values.map(([, slow]) => slow);
+        const project = (value: string): string | Promise<string> =>
+          isSlow.pop() === true ? Promise.resolve(value) : value;
+        const texts = from(values.map(([text]) => text));
+        const results = await firstValueFrom(texts.pipe(gatherMap({ ...TEXTS, project }), toArray()));
+        expect(results.join("")).toBe(values.map(([text]) => text).join(""));
+      }),
+    );
   });
 });
