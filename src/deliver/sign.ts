@@ -41,7 +41,7 @@ const PREFIX = "whsec_";
  * The key bytes of a secret in Standard Webhooks: after `whsec_` base64 of them, any other text is its UTF-8
  * bytes (receivers say so to their library with `format: "raw"`).
  */
-export function standardKey(secret: string): Buffer {
+function standardKey(secret: string): Buffer {
   if (!secret.startsWith(PREFIX)) return Buffer.from(secret, "utf8");
   const problem = secretProblem(secret);
   if (problem !== null) throw new SyntaxError(problem);

@@ -19,10 +19,11 @@ export function rowAfter(change: RowChange): Row | null {
       if (old === null || !change.new.includes(undefined)) return change.new;
       let row = completed.get(change);
       if (row === undefined) {
-        // A value too long to be decoded did change, for all we know: the old one does not stand for it.
+        // A value too long to be decoded did change, for all we know: the old one does not stand for it. NULL is
+        // never left out for being unchanged, so an old NULL there is not the truth.
         const { oversized } = change;
         row = change.new.map((text, index) =>
-          text === undefined && oversized?.includes(index) !== true ? old[index] : text,
+          text === undefined && oversized?.includes(index) !== true ? (old[index] ?? undefined) : text,
         );
         completed.set(change, row);
       }

@@ -1,5 +1,5 @@
 import type { Path, Template } from "./template.ts";
-import { hasMember, jsonOf, member, printed, sectionItems, type TemplateValue } from "./template-value.ts";
+import { hasMember, isFalse, jsonOf, listItems, member, printed, type TemplateValue } from "./template-value.ts";
 
 /** How values are written into the text around them. */
 export interface Writing {
@@ -16,6 +16,9 @@ export const INSIDE_JSON_STRING: Writing = { escape: (text) => JSON.stringify(te
 interface Scope {
   readonly value: TemplateValue;
   readonly outer: Scope | null;
+  /** Where we are in the innermost list that a section runs over. */
+  readonly isFirst?: boolean;
+  readonly isLast?: boolean;
 }
 
 /**
@@ -44,11 +47,11 @@ function render(template: Template, scope: Scope, writing: Writing): string {
         break;
       }
       case "section": {
-        const items = sectionItems(lookUp(node.path, scope));
+        const value = lookUp(node.path, scope);
         if (node.isInverted) {
-          if (items.length === 0) text += render(node.body, scope, writing);
+          if (isFalse(value)) text += render(node.body, scope, writing);
         } else {
-          for (const item of items) text += render(node.body, { value: item, outer: scope }, writing);
+          for (const inner of innerScopes(value, scope)) text += render(node.body, inner, writing);
         }
         break;
       }
@@ -57,10 +60,28 @@ function render(template: Template, scope: Scope, writing: Writing): string {
   return text;
 }
 
-/** The first part of a dotted name is sought outwards from the innermost context, the rest inside what it names. */
+/** What a section runs in: once an item of a list, once for any other value that is not false. */
+function innerScopes(value: TemplateValue, outer: Scope): readonly Scope[] {
+  if (isFalse(value)) return [];
+  const items = listItems(value);
+  if (items === null) return [{ ...outer, value, outer }];
+  return items.map((item, index) => ({
+    value: item,
+    outer,
+    isFirst: index === 0,
+    isLast: index === items.length - 1,
+  }));
+}
+
+/**
+ * The first part of a dotted name is sought outwards from the innermost context, the rest inside what it names.
+ * `-first` and `-last` (as jmustache has them) are true at the ends of the innermost list, for the commas of JSON.
+ */
 function lookUp(path: Path, scope: Scope): TemplateValue {
   const [first, ...rest] = path;
   if (first === undefined) return scope.value;
+  if (first === "-first" && rest.length === 0) return scope.isFirst === true;
+  if (first === "-last" && rest.length === 0) return scope.isLast === true;
   for (let at: Scope | null = scope; at !== null; at = at.outer) {
     if (hasMember(at.value, first)) return rest.reduce(member, member(at.value, first));
   }

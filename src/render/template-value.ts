@@ -81,13 +81,17 @@ export function jsonOf(value: TemplateValue): string {
   return `{${members.map(([name, item]) => `${jsonString(name)}:${jsonOf(item)}`).join(",")}}`;
 }
 
-/** What a section runs over: nothing where the value is false to Mustache, else once a item. */
-export function sectionItems(value: TemplateValue): readonly TemplateValue[] {
+/** The items of a list, or null for anything else. */
+export function listItems(value: TemplateValue): readonly TemplateValue[] | null {
   const plain = value instanceof JsonText ? value.tree : value;
-  if (isJsonArray(plain)) return plain;
+  return isJsonArray(plain) ? plain : null;
+}
+
+/** What a section takes for false: as mustache.js does null, false, zero, the empty text and the empty list. */
+export function isFalse(value: TemplateValue): boolean {
+  const plain = value instanceof JsonText ? value.tree : value;
   if (plain === undefined || plain === null || plain === false || plain === "" || plain instanceof UnknownRow)
-    return [];
-  // As mustache.js has it, zero is false.
-  if (plain instanceof JsonNumber && Number(plain.text) === 0 && /^[-0.]*(?:e.*)?$/i.test(plain.text)) return [];
-  return [plain];
+    return true;
+  if (isJsonArray(plain)) return plain.length === 0;
+  return plain instanceof JsonNumber && /^[-0.]*(?:e.*)?$/i.test(plain.text);
 }

@@ -3,10 +3,10 @@ import Mustache from "mustache";
 /** A parsed Mustache template. */
 export type Template = readonly TemplateNode[];
 
-/** A dotted name, split; empty for `.`, the current element. */
+/** A dotted name, split; empty for `.`, the current element. `-first` and `-last` ask where it stands in its list. */
 export type Path = readonly string[];
 
-export type TemplateNode =
+type TemplateNode =
   | { readonly kind: "text"; readonly text: string }
   /** `{{name}}`, or `{{{name}}}` and `{{&name}}` with `isRaw`. */
   | { readonly kind: "value"; readonly path: Path; readonly isRaw: boolean }

@@ -6,11 +6,13 @@ export class UnknownValueError extends Error {
   override readonly name = "UnknownValueError";
 }
 
+const REMEDY = "REPLICA IDENTITY FULL on the table (every partition included) makes it carry all values";
+
 /** For a column of the document that an UPDATE left out of the WAL because it did not change. */
 export function unchangedValue(doctype: string, column: string): UnknownValueError {
   return new UnknownValueError(
     `column "${column}" of ${doctype} did not change and is stored out of line (TOAST), so the WAL does not carry its value; ` +
-      `ALTER TABLE ${doctype} REPLICA IDENTITY FULL makes it known`,
+      REMEDY,
   );
 }
 
@@ -23,7 +25,7 @@ export function oversizedValue(doctype: string, column: string): UnknownValueErr
 export function unknownOldValue(doctype: string, column?: string): UnknownValueError {
   return new UnknownValueError(
     `${column === undefined ? `the row of ${doctype}` : `the value of column "${column}" of ${doctype}`} before the change is not in the WAL; ` +
-      `ALTER TABLE ${doctype} REPLICA IDENTITY FULL makes it known`,
+      REMEDY,
   );
 }
 

@@ -146,6 +146,7 @@ describe("the row after an UPDATE", () => {
   });
   it("has no value where that is unknown or was too long to be decoded", () => {
     expect(rowAfter(updated(order({ note: undefined }), null))).toEqual(order({ note: undefined }));
+    expect(rowAfter(updated(order({ note: undefined }), order({ note: null })))).toEqual(order({ note: undefined }));
     const change = { ...updated(order({ note: undefined }), order({ note: "old" })), oversized: [6] };
     expect(rowAfter(change)).toEqual(order({ note: undefined }));
   });

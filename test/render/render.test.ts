@@ -34,6 +34,11 @@ const dynamic = (requestUrl: string, event?: DocEvent): string | null =>
 const failing = (requestUrl: string, customer = ""): string =>
   failureOf({ requestUrl, isDynamicUrl: true }, eventOf(inserted(order({ customer })), "after_insert")).error;
 
+const changeOf = (customer: string): DocEvent[] => {
+  const update = updated(order({ customer }), order({ customer: `${customer} before` }));
+  return [eventOf(update, "on_update"), eventOf(update, "on_change")];
+};
+
 describe("a request's body", () => {
   it("is the envelope where the webhook chooses nothing", () => {
     expect(JSON.parse(bodyOf({}))).toMatchObject({ type: "orders.after_insert", data: { doc: { paid: true } } });
@@ -240,11 +245,7 @@ describe("what cannot be rendered is an error value", () => {
 describe("what is remembered between events", () => {
   it("never leaks from one change into another", () => {
     const template = '{"c": "{{doc.customer}}", "e": "{{event}}", "doc": {{#json}}doc{{/json}}}';
-    const change = (customer: string): DocEvent[] => {
-      const update = updated(order({ customer }), order({ customer: `${customer} before` }));
-      return [eventOf(update, "on_update"), eventOf(update, "on_change")];
-    };
-    const events = ["a", "b", "c"].flatMap(change);
+    const events = ["a", "b", "c"].flatMap(changeOf);
     fc.assert(
       fc.property(fc.array(fc.nat(events.length - 1), { maxLength: 12 }), (indexes) => {
         for (const index of indexes) {

@@ -67,6 +67,11 @@ describe("a template", () => {
       expect(at(asSection(name), event)).toBe("no");
     for (const name of ["id", "paid", "total", "customer"]) expect(at(asSection(name))).toBe("yes");
   });
+  it("knows the ends of a list, for the commas between the items of JSON", () => {
+    const template = `[{{#doc.lines}}{"i": "{{item}}"}{{#item}}{{^-last}}, {{/-last}}{{/item}}{{/doc.lines}}]`;
+    expect(at(template)).toBe('[{"i": "bolt"}, {"i": "nut"}]');
+    expect(at("{{#doc.lines}}{{^-first}},{{/-first}}{{item}}{{/doc.lines}}{{#-last}}never{{/-last}}")).toBe("bolt,nut");
+  });
   it("finds outer names inside a section, the row's columns first", () => {
     expect(at("{{#doc}}{{customer}} {{event}} {{#lines}}{{item}} {{paid}};{{/lines}}{{/doc}}")).toBe(
       'Ada \\"Countess\\" Lovelace after_insert bolt true;nut true;',
