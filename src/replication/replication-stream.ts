@@ -95,6 +95,8 @@ class LibraryStream implements ReplicationStream {
   #early: Frame[] = [];
   #heldBytes = 0;
   #isPaused = false;
+  /** Its subscriber has left: nothing is read any more, but the server still hears from us. */
+  #isAbandoned = false;
   #receivedAt = performance.now();
   #receivedAtLastStatus = 0;
   #ending: Promise<void> | null = null;
@@ -183,11 +185,14 @@ class LibraryStream implements ReplicationStream {
     this.#early = [];
     for (const frame of early) subscriber.next(frame);
     this.#balance();
-    return () => this.#setPaused(true);
+    return () => {
+      this.#setPaused(true);
+      this.#isAbandoned = true;
+    };
   }
 
   #balance(): void {
-    if (this.#ending !== null || this.#subscriber === null) return;
+    if (this.#ending !== null || this.#subscriber === null || this.#isAbandoned) return;
     if (this.#heldBytes >= this.#highWaterBytes) this.#setPaused(true);
     else if (this.#heldBytes <= this.#highWaterBytes / 2) this.#setPaused(false);
   }

@@ -56,6 +56,11 @@ export function receive(stream: ReplicationStream): Received {
   return received;
 }
 
+/** Whether what came last, keepalives apart, is a Commit. */
+export function isBetweenTransactions(received: Received): boolean {
+  return received.tags.replaceAll("k", "").endsWith("C");
+}
+
 /** What the server has written down for the slot. */
 export async function confirmedFlush(database: TestDatabase): Promise<Lsn> {
   const { rows } = await database.query(
