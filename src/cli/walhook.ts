@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+import { main } from "./main.ts";
+
+process.exitCode = await main(process.argv.slice(2), process.env, {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+});
+
+/** Time for the last lines to leave; normally the process ends by itself before. */
+const END_WITHIN_MS = 1000;
+// oxlint-disable-next-line unicorn/no-process-exit -- a connection that hangs must not keep the process alive.
+setTimeout(() => process.exit(), END_WITHIN_MS).unref();

@@ -1,0 +1,128 @@
+import pg from "pg";
+import { explain, WalhookError } from "../errors.ts";
+import { formatLsn, type Lsn } from "../replication/lsn.ts";
+import { PIN_TEXT_SETTINGS } from "../replication/session.ts";
+import { createSlot, dropSlot } from "../replication/slot.ts";
+import { connect, connectionConfig } from "./connection.ts";
+import { PUBLICATIONS } from "./publications.ts";
+import { storeInForce } from "./store-in-force.ts";
+
+/** What became of the request for a slot. */
+export type BridgeSlot =
+  /** The slot that `walhook.bridge` names is there. */
+  | { readonly kind: "present"; readonly slotName: string }
+  | {
+      readonly kind: "created";
+      readonly slotName: string;
+      /** Transactions whose commit is at or behind it are sent. */
+      readonly consistentPoint: Lsn;
+      /** Webhooks in force at that point. */
+      readonly webhooks: number;
+      /** Slots of ours that nothing referred to any more, dropped first: of an interrupted install, or given up after a gap. */
+      readonly replaced: readonly string[];
+    }
+  /** The slot that `walhook.bridge` names is gone: events are missing, and only a person can decide to go on. */
+  | { readonly kind: "gap"; readonly slotName: string };
+
+/** One installer at a time; a lock that leaves no transaction open, for which a new slot would wait. */
+const LOCK = "hashtext('walhook.slot')";
+
+/**
+ * Makes the bridge's slot where none was ever made, and records it with the configuration in force at its
+ * consistent point. A slot that is recorded is never made anew, since the changes since then would be missed silently.
+ * @param url a direct connection string: a pooler passes no replication commands
+ * @throws WalhookError `wal_level_not_logical`, `slots_full`, `no_replication_right`, `publication_missing`, …
+ */
+export async function ensureBridgeSlot(url: string): Promise<BridgeSlot> {
+  const client = await connect(url, "walhook install");
+  try {
+    await client.query(`select pg_advisory_lock(${LOCK})`);
+    const recorded = await readBridge(client);
+    if (recorded.slotName !== null) {
+      const { rows } = await client.query("select from pg_catalog.pg_replication_slots where slot_name = $1", [
+        recorded.slotName,
+      ]);
+      return { kind: rows.length > 0 ? "present" : "gap", slotName: recorded.slotName };
+    }
+    await requirePublications(client);
+    const slotName = `walhook_${recorded.databaseOid}_${recorded.generation + 1}`;
+    const replaced = await dropForgotten(client, recorded.databaseOid);
+    return { kind: "created", slotName, replaced, ...(await createAndRecord(client, url, slotName)) };
+  } catch (error) {
+    throw explain(error, "making the replication slot");
+  } finally {
+    await client.end();
+  }
+}
+
+interface Created {
+  readonly consistentPoint: Lsn;
+  readonly webhooks: number;
+}
+
+function createAndRecord(client: pg.Client, url: string, slotName: string): Promise<Created> {
+  const connection = connectionConfig(url, "walhook install");
+  return createSlot({ connection, slotName }, async ({ consistentPoint, snapshotName }) => {
+    try {
+      // What the snapshot shows is exactly what was committed before the consistent point.
+      await client.query("begin isolation level repeatable read");
+      await client.query(`set transaction snapshot ${pg.escapeLiteral(snapshotName)}`);
+      await client.query(PIN_TEXT_SETTINGS);
+      const webhooks = await storeInForce(client);
+      await client.query(RECORD_SLOT, [slotName, formatLsn(consistentPoint)]);
+      await client.query("commit");
+      return { consistentPoint, webhooks };
+    } catch (error) {
+      await client.query("rollback").catch(() => {});
+      throw error;
+    }
+  });
+}
+
+/** The timeline stands in the name of the WAL file that is being written. */
+const RECORD_SLOT = `
+  update walhook.bridge set
+    slot_name = $1, slot_generation = slot_generation + 1,
+    system_identifier = (select system_identifier::text from pg_control_system()),
+    timeline_id = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
+    database_oid = (select oid from pg_catalog.pg_database where datname = current_database()),
+    cursor_commit_lsn = $2, cursor_change_lsn = '0/0', cursor_index = 0, flush_lsn = $2,
+    state = 'new', last_error = null, last_error_at = null, updated_at = now()`;
+
+async function readBridge(
+  client: pg.Client,
+): Promise<{ readonly slotName: string | null; readonly generation: number; readonly databaseOid: string }> {
+  const { rows } = await client.query<{ slot_name: string | null; slot_generation: number; oid: string }>(
+    `select slot_name, slot_generation, database.oid::text
+     from walhook.bridge, pg_catalog.pg_database as database where database.datname = current_database()`,
+  );
+  const [row] = rows;
+  if (row === undefined)
+    throw new WalhookError("walhook.bridge is empty", { code: "not_installed", hint: "Run `walhook install`." });
+  return { slotName: row.slot_name, generation: row.slot_generation, databaseOid: row.oid };
+}
+
+/** Before 17, a slot older than its publication fails for ever; from 18 on it skips the changes silently. */
+async function requirePublications(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ pubname: string }>(
+    "select pubname::text from pg_catalog.pg_publication where pubname = any ($1)",
+    [PUBLICATIONS],
+  );
+  const missing = PUBLICATIONS.filter((name) => !rows.some((row) => row.pubname === name));
+  if (missing.length === 0) return;
+  throw new WalhookError(`publication ${missing.join(" and ")} does not exist`, {
+    code: "publication_missing",
+    hint: "Somebody dropped it. `walhook uninstall`, then `walhook install`, makes everything anew.",
+  });
+}
+
+/** Drops earlier slots of this database, which would retain WAL for nobody. One that is in use the server refuses to drop. */
+async function dropForgotten(client: pg.Client, databaseOid: string): Promise<readonly string[]> {
+  const { rows } = await client.query<{ slot_name: string }>(
+    `select slot_name::text from pg_catalog.pg_replication_slots
+     where database = current_database() and slot_name ~ ('^walhook_' || $1 || '_[0-9]+$')`,
+    [databaseOid],
+  );
+  for (const { slot_name } of rows) await dropSlot(client, slot_name);
+  return rows.map((row) => row.slot_name);
+}

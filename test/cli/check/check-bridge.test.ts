@@ -1,0 +1,82 @@
+import { describe, expect, test } from "vitest";
+import type { BridgeFacts } from "../../../src/cli/check/bridge-facts.ts";
+import { checkBridge } from "../../../src/cli/check/check-bridge.ts";
+import { formatBytes } from "../../../src/cli/check/finding.ts";
+
+const VERSION = 50;
+const GOOD: BridgeFacts = {
+  schemaVersion: VERSION,
+  state: "running",
+  lastError: null,
+  slotName: "walhook_5_1",
+  isSameSystem: true,
+  isSameDatabase: true,
+  slot: { isActive: true, walStatus: "reserved", retainedBytes: 16_777_216, lagBytes: 100 },
+  queuedDeliveries: 0,
+  publications: ["walhook_all", "walhook_insert"],
+};
+
+/** Findings that are not ok, as `level where`. */
+function complaints(facts: Partial<BridgeFacts> | null): string[] {
+  return checkBridge(facts === null ? null : { ...GOOD, ...facts }, VERSION)
+    .filter((finding) => finding.level !== "ok")
+    .map((finding) => {
+      expect(finding.remedy).not.toBeNull();
+      return `${finding.level} ${finding.where}`;
+    });
+}
+
+describe("checkBridge", () => {
+  test("has nothing to say against a bridge at work", () => {
+    expect(complaints({})).toEqual([]);
+  });
+
+  test("a database without Walhook is one problem", () => {
+    expect(complaints(null)).toEqual(["problem schema walhook"]);
+  });
+
+  test("an older schema and a newer one are problems", () => {
+    expect(complaints({ schemaVersion: VERSION - 1 })).toEqual(["problem schema walhook"]);
+    expect(complaints({ schemaVersion: VERSION + 1 })).toEqual(["problem schema walhook"]);
+  });
+
+  test("a missing publication is a problem, since newer servers stay silent about it", () => {
+    expect(complaints({ publications: ["walhook_insert"] })).toEqual(["problem publication walhook_all"]);
+  });
+
+  test("a slot never made, gone, lost, about to be lost, or of another server is a problem", () => {
+    expect(complaints({ slotName: null, slot: null })).toEqual(["problem replication slot"]);
+    expect(complaints({ slot: null })).toEqual(["problem slot walhook_5_1"]);
+    expect(complaints({ isSameSystem: false })).toEqual(["problem slot walhook_5_1"]);
+    expect(complaints({ isSameDatabase: false })).toEqual(["problem slot walhook_5_1"]);
+    for (const walStatus of ["lost", "unreserved"]) {
+      expect(complaints({ slot: { isActive: false, walStatus, retainedBytes: null, lagBytes: null } })).toEqual([
+        "problem slot walhook_5_1",
+      ]);
+    }
+  });
+
+  test("a slot that nobody reads, or that is far behind, is a warning", () => {
+    const slot = { isActive: true, walStatus: "extended", retainedBytes: 5e9, lagBytes: 5e9 };
+    expect(complaints({ slot })).toEqual(["warning slot walhook_5_1"]);
+    expect(complaints({ slot: { ...slot, isActive: false, lagBytes: 0 } })).toEqual(["warning slot walhook_5_1"]);
+  });
+
+  test("a bridge that waits or failed is a problem with its own words; waiting deliveries are a warning", () => {
+    expect(complaints({ state: "failed", lastError: "slot lost" })).toEqual(["problem bridge"]);
+    expect(complaints({ state: "waiting" })).toEqual(["problem bridge"]);
+    expect(complaints({ state: "stopped" })).toEqual([]);
+    expect(complaints({ queuedDeliveries: 3 })).toEqual(["warning queue"]);
+  });
+});
+
+test("bytes are shown in the largest unit that they fill", () => {
+  expect([0, 1023, 1024, 16_777_216, 1.5 * 1024 ** 3, 1024 ** 5].map(formatBytes)).toEqual([
+    "0 bytes",
+    "1023 bytes",
+    "1.0 kB",
+    "16.0 MB",
+    "1.5 GB",
+    "1024.0 TB",
+  ]);
+});
