@@ -144,6 +144,7 @@ export interface WebhookRequestLogTable {
 export interface WebhookQueueTable {
   readonly delivery_id: string;
   readonly webhook_id: number;
+  readonly webhook: string;
   readonly kind: "request" | "undecided";
   readonly doctype: string;
   readonly docname: string | null;
@@ -160,12 +161,13 @@ export interface WebhookQueueTable {
   readonly attempts: Generated<number>;
   readonly due_at: NullableTimestamp;
   readonly last_error: string | null;
+  readonly is_dead: Generated<boolean>;
   readonly method: string | null;
   readonly url: string | null;
   readonly content_type: string | null;
-  readonly headers: JSONColumnType<object | null>;
+  readonly headers: ColumnType<[name: string, value: string][] | null, string | null, string | null>;
   readonly body: Buffer | null;
-  readonly change: JSONColumnType<object | null>;
+  readonly change: ColumnType<unknown, string | null, string | null>;
   readonly queued_at: GeneratedTimestamp;
 }
 

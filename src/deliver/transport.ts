@@ -28,7 +28,7 @@ export type TransportResult =
     };
 
 /** How much of an answer is kept. */
-export const MAX_RESPONSE_BYTES = 16 * 1024;
+export const MAX_RESPONSE_BYTES: number = 16 * 1024;
 
 /** Sends one request. Never rejects: a failure is a result. Never follows a redirect. */
 export interface Transport {

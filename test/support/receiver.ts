@@ -74,7 +74,10 @@ async function read(message: IncomingMessage): Promise<ReceivedRequest> {
   };
 }
 
-async function respond(response: ServerResponse, { status, headers, body, delayMs, hang, reset }: Answer): Promise<void> {
+async function respond(
+  response: ServerResponse,
+  { status, headers, body, delayMs, hang, reset }: Answer,
+): Promise<void> {
   if (hang === true) return;
   if (reset === true) {
     response.socket?.destroy();
