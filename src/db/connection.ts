@@ -5,6 +5,26 @@ import { explain, WalhookError } from "../errors.ts";
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
+ * Settings that shape the text of values, pinned wherever that text matters: the same row must read the same on the
+ * replication connection, in a condition and in the configuration, whatever the role's defaults are.
+ */
+export const PINNED_SETTINGS: Readonly<Record<string, string>> = Object.freeze({
+  TimeZone: "UTC",
+  DateStyle: "ISO, YMD",
+  IntervalStyle: "postgres",
+  extra_float_digits: "1",
+  bytea_output: "hex",
+  lc_monetary: "C",
+});
+
+/** `PINNED_SETTINGS` as statements; `local` ends them with the transaction, which is what a pooled connection needs. */
+export function pinStatements(scope: "session" | "local"): string {
+  return Object.entries(PINNED_SETTINGS)
+    .map(([name, value]) => `set ${scope} ${name} = ${pg.escapeLiteral(value)}`)
+    .join("; ");
+}
+
+/**
  * How to connect: the driver's settings for a connection string.
  *
  * TLS: `sslmode=disable` is plain; `require`, `verify-ca` and `verify-full` (and `prefer`) all encrypt and check

@@ -1,9 +1,8 @@
 import pg from "pg";
 import { explain, WalhookError } from "../errors.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
-import { PIN_TEXT_SETTINGS } from "../replication/session.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
-import { connect, connectionConfig } from "./connection.ts";
+import { connect, connectionConfig, pinStatements } from "./connection.ts";
 import { PUBLICATIONS } from "./publications.ts";
 import { storeInForce } from "./store-in-force.ts";
 
@@ -67,7 +66,7 @@ function createAndRecord(client: pg.Client, url: string, slotName: string): Prom
       // What the snapshot shows is exactly what was committed before the consistent point.
       await client.query("begin isolation level repeatable read");
       await client.query(`set transaction snapshot ${pg.escapeLiteral(snapshotName)}`);
-      await client.query(PIN_TEXT_SETTINGS);
+      await client.query(pinStatements("local"));
       const webhooks = await storeInForce(client);
       await client.query(RECORD_SLOT, [slotName, formatLsn(consistentPoint)]);
       await client.query("commit");

@@ -1,6 +1,6 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect, connectionConfig, displayUrl } from "../../src/db/connection.ts";
+import { connect, connectionConfig, displayUrl, PINNED_SETTINGS, pinStatements } from "../../src/db/connection.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 
 function tlsOf(query: string): unknown {
@@ -62,5 +62,22 @@ describe("connect", () => {
     expect(tls).toMatchObject({ code: "tls_unsupported", exitCode: 3 });
     const file = await connect(`${database.url}?sslrootcert=/no/such.pem`, "t").catch((error: unknown) => error);
     expect(file).toMatchObject({ code: "file_missing", exitCode: 3 });
+  });
+
+  test("pinned settings hold for the session, or for one transaction", async () => {
+    await using own = await createDatabase("pinned");
+    await own.query(`alter database "${own.name}" set TimeZone = 'Asia/Tokyo'`);
+    const client = await own.connect();
+    const zone = async (): Promise<unknown> =>
+      (await client.query<{ zone: string }>("select current_setting('TimeZone') as zone")).rows[0]?.zone;
+    await client.query(`begin; ${pinStatements("local")}`);
+    expect(await zone()).toBe("UTC");
+    await client.query("commit");
+    expect(await zone()).toBe("Asia/Tokyo");
+    await client.query(pinStatements("session"));
+    for (const [name, value] of Object.entries(PINNED_SETTINGS)) {
+      const { rows } = await client.query("select current_setting($1) as value", [name]);
+      expect(rows).toEqual([{ value }]);
+    }
   });
 });
