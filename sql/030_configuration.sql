@@ -36,7 +36,7 @@ create or replace trigger webhook_10_author before insert or update on walhook.w
 -- 20: validation --------------------------------------------------------------------------------------------------
 
 create or replace function walhook.template_problem(template text) returns text
-  language plpgsql immutable set search_path = pg_catalog, pg_temp
+  language plpgsql immutable strict set search_path = pg_catalog, pg_temp
 as $$
 declare
   rest text := template;

@@ -38,7 +38,7 @@ begin
     'grant update on walhook.bridge to walhook_bridge',
     'grant execute on function walhook.add_log_partitions(integer), walhook.drop_log_partitions(interval, bigint), '
       'walhook.ensure_leaf_identity(oid), walhook.author_rights(), walhook.author_problem(oid, oid), '
-      'walhook.drop_unused_conditions(text[]) to walhook_bridge',
+      'walhook.unused_conditions(), walhook.drop_conditions(text[]) to walhook_bridge',
     -- Who configures.
     'grant usage on schema walhook to walhook_admin',
     'grant usage, create on schema walhook_condition to walhook_admin',
@@ -46,7 +46,11 @@ begin
     'grant select on walhook.webhook_state, walhook.webhook_queue, walhook.bridge, walhook.replica_identity to walhook_admin',
     'grant execute on function walhook.set_author(), walhook.validate_webhook(), walhook.template_problem(text), '
       'walhook.author_problem(oid, oid), walhook.check_child(), walhook.touch_parent(), '
-      'walhook.base_type(oid), walhook.condition_columns(oid, text, boolean) to walhook_admin',
+      'walhook.base_type(oid), walhook.condition_names(text, oid), walhook.condition_source(oid, text[]), '
+      'walhook.condition_query(text, text, boolean, text, text, text), walhook.create_as(text, text), '
+      'walhook.compile_condition(text, oid, text[], text), walhook.next_condition_revision(integer, integer), '
+      'walhook.toasted_columns(oid, text[]), walhook.condition_is_stale(text), '
+      'walhook.with_condition(text, walhook.webhook, walhook.webhook, text) to walhook_admin',
     -- Who reads the log: every DocType''s payloads.
     'grant usage on schema walhook to walhook_analyst',
     'grant select on walhook.webhook_request_log, walhook.webhook_queue, walhook.webhook_state, walhook.bridge to walhook_analyst',

@@ -1,4 +1,5 @@
 import type { Kysely } from "kysely";
+import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { configurationOids, readBridgeSlot } from "./db/bridge-slot.ts";
@@ -32,6 +33,8 @@ const APPLICATION_NAME = "walhook";
 export interface SessionOptions {
   readonly settings: BridgeSettings;
   readonly db: Kysely<Database>;
+  /** The pool below `db`. */
+  readonly pool: pg.Pool;
   readonly transport: Transport;
   readonly onAttempt: (record: AttemptRecord) => void;
 }
@@ -45,7 +48,7 @@ export interface Session {
 }
 
 /** Takes the slot over from whoever had it and streams on from the stored cursor. */
-export async function openSession({ settings, db, transport, onAttempt }: SessionOptions): Promise<Session> {
+export async function openSession({ settings, db, pool, transport, onAttempt }: SessionOptions): Promise<Session> {
   const slot = await readBridgeSlot(db);
   const stream = await openReplication({
     connection: connectionConfig(settings.replicationUrl, APPLICATION_NAME),
@@ -107,7 +110,7 @@ export async function openSession({ settings, db, transport, onAttempt }: Sessio
 
     const delivered$: Observable<void> = stream.frames.pipe(
       decode({
-        catalog: createCatalog(client),
+        catalog: createCatalog(pool),
         configurationOids: await configurationOids(db),
         resumeAfter: resumption.position,
         onLeaf: (leaf) => leaves.notice(leaf),
