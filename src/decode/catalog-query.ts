@@ -16,6 +16,10 @@ export interface CatalogTable {
   readonly isPartitioned: boolean;
   /** Names of the primary key's columns, in the key's order. */
   readonly key: readonly string[];
+  /** Names of the columns by which it or one of its partitions is partitioned. */
+  readonly partitionedBy: readonly string[];
+  /** Names of the columns that refer to other tables. */
+  readonly references: readonly string[];
   readonly columns: readonly CatalogColumn[];
 }
 
@@ -41,6 +45,14 @@ export interface CatalogAnswer {
  */
 const QUERY = `
 with recursive
+  tree (root, oid) as (
+    select c.oid, c.oid from pg_catalog.pg_class c where c.oid = any ($1::pg_catalog.oid[]) and c.relkind = 'p'
+    union
+    select tree.root, i.inhrelid
+    from tree
+    join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+    join pg_catalog.pg_class c on c.oid = i.inhrelid and c.relkind = 'p'
+  ),
   needed (oid) as (
     select t.oid from pg_catalog.pg_type t where t.oid = any ($2::pg_catalog.oid[])
     union
@@ -68,6 +80,19 @@ select
       cross join lateral unnest(i.indkey::pg_catalog.int2[]) with ordinality as k (attnum, place)
       join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
       where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
+    ), '[]'),
+    'partitionedBy', coalesce((
+      select pg_catalog.jsonb_agg(distinct a.attname)
+      from tree
+      join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
+      join pg_catalog.pg_attribute a on a.attrelid = tree.oid and a.attnum = any (p.partattrs::pg_catalog.int2[])
+      where tree.root = c.oid and a.attnum > 0
+    ), '[]'),
+    'references', coalesce((
+      select pg_catalog.jsonb_agg(distinct a.attname)
+      from pg_catalog.pg_constraint f
+      join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = any (f.conkey)
+      where f.conrelid = c.oid and f.contype = 'f'
     ), '[]'),
     'columns', coalesce((
       select pg_catalog.jsonb_agg(

@@ -57,6 +57,8 @@ export function toRelation(message: RelationMessage, { tables, types }: CatalogA
   const { oid, schema, name } = message;
   const table = tables.get(oid);
   const sent = new Set(message.columns.map((column) => column.name));
+  const key = keyIndexes(message, table);
+  const moveKey = table?.isPartitioned === true ? moveKeyIndexes(key, message, table) : [];
   return {
     oid,
     schema,
@@ -67,7 +69,7 @@ export function toRelation(message: RelationMessage, { tables, types }: CatalogA
       typeOid: column.typeOid,
       json: resolveJsonKind(column.typeOid, types),
     })),
-    keyIndexes: keyIndexes(message, table),
+    keyIndexes: key,
     docstatusIndex: message.columns.findIndex(
       (column) => column.name === "docstatus" && INTEGER_TYPES.has(baseType(column.typeOid, types)),
     ),
@@ -75,6 +77,7 @@ export function toRelation(message: RelationMessage, { tables, types }: CatalogA
       .filter((column) => column.isGenerated && !sent.has(column.name))
       .map((column) => column.name),
     isPartitioned: table?.isPartitioned ?? false,
+    ...(moveKey.length === 0 ? {} : { moveKeyIndexes: moveKey }),
   };
 }
 
@@ -94,4 +97,15 @@ function keyIndexes(message: RelationMessage, table: CatalogTable | undefined): 
   }
   if (message.identity !== "d") return [];
   return message.columns.flatMap((column, index) => (column.isKey ? [index] : []));
+}
+
+/**
+ * The primary key of a partitioned table holds the columns it is partitioned by, so a row that moves always
+ * changes its key; what is left of the key names it. Not so where what is left only refers to other tables: of
+ * (device, time) by time, another time is another row.
+ */
+function moveKeyIndexes(key: readonly number[], message: RelationMessage, table: CatalogTable): readonly number[] {
+  const nameOf = (index: number): string => message.columns[index]?.name ?? "";
+  const rest = key.filter((index) => !table.partitionedBy.includes(nameOf(index)));
+  return rest.every((index) => table.references.includes(nameOf(index))) ? [] : rest;
 }

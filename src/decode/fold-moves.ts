@@ -15,8 +15,10 @@ export type Move =
   | { readonly verdict: "yes"; readonly index: number; readonly inserted: PendingChange };
 
 /**
- * A row that is moved between partitions arrives as a DELETE and an INSERT of the same key under the same root,
- * in one transaction, possibly with changes of other tables between them (triggers). `at` is the DELETE's place
+ * A row that an UPDATE moves to another partition arrives as a DELETE and an INSERT under the same root, in one
+ * transaction, possibly with changes of other tables between them (triggers). Nothing in the stream tells them
+ * from a row that was deleted and another one that was inserted, so they are taken for one where the key is equal
+ * but for the columns that the table is partitioned by (see `moveKeyIndexes`). `at` is the DELETE's place
  * in the list; the next change of the same root decides, or the Commit, or 1,000 changes or 1 MiB of others.
  * Pure; positions of the WAL, not of reads, decide, so a replay comes to the same answer.
  */
@@ -25,16 +27,17 @@ export function findMove(pending: readonly Pending[], at: number): Move {
   if (first?.type !== "change" || first.images.kind !== "delete") return { verdict: "no" };
   const { relation } = first.entry;
   if (relation === null) return { verdict: "wait" };
-  if (!relation.isPartitioned || relation.keyIndexes.length === 0) return { verdict: "no" };
+  if (relation.moveKeyIndexes === undefined) return { verdict: "no" };
   let bytes = 0;
   for (let index = at + 1; index < pending.length; index++) {
     const next = pending[index];
     if (next === undefined || next.type === "commit" || index - at > LOOK_AHEAD_CHANGES) return { verdict: "no" };
-    bytes += next.bytes;
-    if (next.type === "change" && next.entry.message.oid === relation.oid) {
+    if (next.type !== "change") continue;
+    bytes += next.frameBytes;
+    if (next.entry.message.oid === relation.oid) {
       if (next.images.kind !== "insert") return { verdict: "no" };
       if (next.entry.relation === null) return { verdict: "wait" };
-      const isSame = isSameKey(relation, first.images.old, next.entry.relation, next.images.new);
+      const isSame = isSameRow(relation, first.images.old, next.entry.relation, next.images.new);
       return isSame ? { verdict: "yes", index, inserted: next } : { verdict: "no" };
     }
     if (bytes > LOOK_AHEAD_BYTES) return { verdict: "no" };
@@ -48,13 +51,13 @@ export function foldMove(deleted: PendingChange, inserted: PendingChange): Pendi
   return { ...inserted, images: { kind: "update", old: deleted.images.old, new: inserted.images.new } };
 }
 
-function isSameKey(before: Relation, old: Row, after: Relation, row: Row): boolean {
+function isSameRow(before: Relation, old: Row, after: Relation, row: Row): boolean {
   const hasSameColumns =
     before.columns.length === after.columns.length &&
     before.columns.every((column, index) => column.name === after.columns[index]?.name);
-  if (!hasSameColumns || before.keyIndexes.length !== after.keyIndexes.length) return false;
-  return before.keyIndexes.every((column, place) => {
+  if (!hasSameColumns || before.moveKeyIndexes === undefined) return false;
+  return before.moveKeyIndexes.every((column) => {
     const value = old[column];
-    return typeof value === "string" && column === after.keyIndexes[place] && value === row[column];
+    return typeof value === "string" && value === row[column];
   });
 }

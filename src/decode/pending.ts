@@ -19,7 +19,9 @@ export interface PendingChange {
   readonly transaction: Transaction;
   readonly position: Position;
   readonly oversized: readonly number[] | null;
-  /** Bytes of the frames that end with this one. */
+  /** Length of its own frame: the same on every replay. */
+  readonly frameBytes: number;
+  /** Bytes of frames to be told with it: its own and those before it that gave nothing. */
   readonly bytes: number;
 }
 

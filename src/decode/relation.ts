@@ -37,4 +37,9 @@ export interface Relation {
   /** Generated columns that the stream does not carry. */
   readonly omitted: readonly string[];
   readonly isPartitioned: boolean;
+  /**
+   * Of a partitioned table: indexes of the key columns that name a row wherever it is, by which a row that moves
+   * between partitions is recognised. Absent where there are none.
+   */
+  readonly moveKeyIndexes?: readonly number[];
 }

@@ -35,6 +35,7 @@ export class TransactionReader {
   readonly #configurationOids: ReadonlyMap<number, ConfigurationTable>;
   readonly #resumeAfter: Position;
   #transaction: OpenTransaction | null = null;
+  #frameBytes = 0;
   #unclaimedBytes = 0;
 
   constructor(
@@ -61,7 +62,8 @@ export class TransactionReader {
       if (this.#transaction === null) pending.push({ type: "keepalive", lsn: frame.lsn, bytes: 0 });
       return;
     }
-    this.#unclaimedBytes += frame.bytes.length;
+    this.#frameBytes = frame.bytes.length;
+    this.#unclaimedBytes += this.#frameBytes;
     this.#readMessage(parsePgoutput(frame.bytes), frame.lsn, pending);
   }
 
@@ -129,7 +131,8 @@ export class TransactionReader {
     const { oversized } = message.tag === "delete" ? message.old : message.new;
     const { header } = transaction;
     const bytes = this.takeUnclaimedBytes();
-    pending.push({ type: "change", entry, images, transaction: header, position, oversized, bytes });
+    const frameBytes = this.#frameBytes;
+    pending.push({ type: "change", entry, images, transaction: header, position, oversized, frameBytes, bytes });
   }
 
   #readTruncate(relationOid: number, lsn: Lsn, pending: Pending[]): void {
@@ -147,6 +150,7 @@ export class TransactionReader {
       transaction: transaction.header,
       position,
       oversized: null,
+      frameBytes: this.#frameBytes,
       bytes: this.takeUnclaimedBytes(),
     });
   }
