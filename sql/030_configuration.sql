@@ -1,5 +1,5 @@
 -- Walhook 030: what happens when somebody writes a webhook. Triggers named 10, 20, 30 fire in that order before
--- the row is stored; 40 is the condition's (file 050); publishing comes after (file 035).
+-- the row is stored; 40 is the condition's (file 050); publishing comes after (file 055).
 begin;
 
 select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
@@ -15,6 +15,9 @@ begin
     new.created_at := now();
     new.author := current_user::regrole;
     return new;
+  end if;
+  if new.id <> old.id then
+    raise exception 'webhook "%": its number never changes', old.name using errcode = 'invalid_parameter_value';
   end if;
   new.created_at := old.created_at;
   -- Whatever the statement says of it: the author is who changed what is sent or where. A change of a header or
@@ -57,9 +60,9 @@ begin
     end if;
     at := position('}}' in rest);
     if at = 0 then return format('{{%s … is not closed by }}', left(rest, 20)); end if;
-    tag := btrim(left(rest, at - 1));
+    tag := btrim(left(rest, at - 1), E' \t\r\n');
     rest := substr(rest, at + 2);
-    name := btrim(substr(tag, 2));
+    name := btrim(substr(tag, 2), E' \t\r\n');
     case left(tag, 1)
       when '#', '^' then opened := opened || name;
       when '/' then
@@ -124,12 +127,43 @@ declare
   found text;
   remedy text;
 begin
+  if new.timeout is null or new.timeout not between interval '1 ms' and interval '60 s' then
+    raise exception 'webhook "%": timeout % is not between 1 ms and 60 s', new.name, coalesce(new.timeout::text, 'NULL')
+      using errcode = 'invalid_parameter_value', hint = 'The default is 5 s.';
+  end if;
   new.timeout_ms := extract(epoch from new.timeout) * 1000;
-  if tg_op = 'UPDATE' and new.webhook_doctype = old.webhook_doctype and (select count(*) from pg_class p where p.oid = new.webhook_doctype) = 0 then
-    -- The table is gone; everything but that may still be changed, or the webhook disabled.
-    new.doctype_oid := old.doctype_oid;
-    new.doctype := old.doctype;
+  -- Enabling and disabling is always possible: a webhook whose author lost a right is held, see walhook.author_rights.
+  if tg_op = 'UPDATE' and new.enabled <> old.enabled
+    and (to_jsonb(new) - '{enabled,modified_at}'::text[]) = (to_jsonb(old) - '{enabled,modified_at}'::text[]) then
     return new;
+  end if;
+  if new.name is null or new.name !~ '^[^[:cntrl:]]+$' or new.name <> btrim(new.name) or char_length(new.name) > 200 then
+    raise exception 'a webhook''s name must have 1 to 200 characters, without control characters and without blanks around it'
+      using errcode = 'invalid_parameter_value', hint = 'It stands in every log row, for example new-order.';
+  end if;
+  if exists (select from walhook.webhook w where w.name = new.name and w.id <> new.id) and tg_op = 'UPDATE' then
+    raise exception 'there is a webhook "%" already', new.name using errcode = 'unique_violation', hint = 'Choose another name.';
+  end if;
+  if new.webhook_doctype is null or new.webhook_docevent is null or new.request_url is null then
+    raise exception 'webhook "%": % is missing', new.name,
+      case when new.webhook_doctype is null then 'webhook_doctype' when new.webhook_docevent is null then 'webhook_docevent' else 'request_url' end
+      using errcode = 'not_null_violation',
+        hint = 'A webhook needs name, webhook_doctype, webhook_docevent and request_url.';
+  end if;
+  if not coalesce(new.request_method in ('POST', 'PUT', 'PATCH', 'DELETE'), false) then
+    raise exception 'webhook "%": request_method "%" is not known', new.name, new.request_method
+      using errcode = 'invalid_parameter_value', hint = 'There are POST, PUT, PATCH and DELETE.';
+  end if;
+  if not coalesce(new.request_structure in ('JSON', 'Form URL-Encoded'), false) then
+    raise exception 'webhook "%": request_structure "%" is not known', new.name, new.request_structure
+      using errcode = 'invalid_parameter_value', hint = 'There are ''JSON'' and ''Form URL-Encoded''.';
+  end if;
+  if tg_op = 'UPDATE' and new.webhook_doctype = old.webhook_doctype and not exists (select from pg_class p where p.oid = new.webhook_doctype) then
+    select t.oid::regclass::text into found from pg_class t join pg_namespace n on n.oid = t.relnamespace
+     where case when n.nspname = 'public' then t.relname::text else n.nspname || '.' || t.relname end = old.doctype and t.relkind in ('r', 'p');
+    raise exception 'webhook "%": its table % does not exist any more', new.name, old.doctype using errcode = 'undefined_table',
+      hint = case when found is null then 'Set webhook_doctype to another table, or delete the webhook.'
+                  else format('A table of that name exists again: update walhook.webhook set webhook_doctype = %L where name = %L;', found, new.name) end;
   end if;
   select t.* into c from pg_class t where t.oid = new.webhook_doctype;
   if c.oid is null then
@@ -173,6 +207,10 @@ begin
         hint = 'Use on_update or on_change, with a condition on the column that tells it.';
     end if;
   end loop;
+  if cardinality(events) = 0 then
+    raise exception 'webhook "%": webhook_docevent is empty', new.name using errcode = 'invalid_parameter_value',
+      hint = 'There are ' || array_to_string(known, ', ') || '; several are separated by commas.';
+  end if;
   new.webhook_docevent := array_to_string(array(
     select e.name from unnest(events) with ordinality as e (name, n) group by e.name order by min(e.n)), ', ');
 
@@ -192,6 +230,10 @@ begin
       raise exception 'webhook "%": request_url: %', new.name, found using errcode = 'syntax_error', hint = 'It is a Mustache template, for example https://example.com/{{doc.id}}.';
     end if;
   end if;
+  if new.is_dynamic_url and new.request_url ~ '^[^{]' and new.request_url !~* '^https?://' then
+    raise exception 'webhook "%": request_url "%" is not an absolute http or https URL', new.name, new.request_url
+      using errcode = 'invalid_parameter_value', hint = 'For example https://example.com/{{doc.id}}, or {{doc.callback_url}} alone.';
+  end if;
   found := walhook.template_problem(new.webhook_json);
   if found is not null then
     raise exception 'webhook "%": webhook_json: %', new.name, found using errcode = 'syntax_error', hint = 'It is a Mustache template, for example {"id": {{#json}}doc.id{{/json}}}.';
@@ -199,6 +241,24 @@ begin
   if new.enable_security and new.webhook_secret is null then
     raise exception 'webhook "%": enable_security needs webhook_secret', new.name using errcode = 'invalid_parameter_value',
       hint = 'Set both: webhook_secret = ''whsec_'' || encode(…, ''base64''), or any other text.';
+  end if;
+  if tg_op = 'UPDATE' and new.doctype_oid <> old.doctype_oid then
+    select d.fieldname into found from walhook.webhook_data d
+     where d.webhook_id = new.id and not exists (
+       select from pg_attribute a where a.attrelid = c.oid and a.attname = d.fieldname and a.attnum > 0 and not a.attisdropped)
+     order by d.id limit 1;
+    if found is not null then
+      raise exception 'webhook "%": % has no column "%", which its webhook_data names', new.name, new.webhook_doctype, found
+        using errcode = 'undefined_column', hint = 'Change the rows of walhook.webhook_data first.';
+    end if;
+  end if;
+  if tg_op = 'INSERT' and current_setting('wal_level') <> 'logical' then
+    raise warning 'wal_level is %: nothing can be delivered', current_setting('wal_level')
+      using hint = 'alter system set wal_level = logical; then restart the server.';
+  end if;
+  if (tg_op = 'INSERT' or new.doctype_oid <> old.doctype_oid)
+    and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) then
+    raise notice '% has no primary key: its documents have no name, and the order of their deliveries is not kept', new.webhook_doctype;
   end if;
   return new;
 end $$;
@@ -208,37 +268,90 @@ create or replace trigger webhook_20_validate before insert or update on walhook
   for each row execute function walhook.validate_webhook();
 
 -- 30: the secret ----------------------------------------------------------------------------------------------------
+--
+-- The value goes from the row that is written to walhook.webhook_secret, by way of a setting of the transaction: before
+-- the row is stored nobody knows whether INSERT … ON CONFLICT will store it or update another one instead. An UPDATE that
+-- takes excluded.webhook_secret then finds a mark, and the value under the webhook's name.
+
+create or replace function walhook.forget_secrets() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('walhook.secrets', '{}', true);
+  return null;
+end $$;
+comment on function walhook.forget_secrets() is 'Trigger: no statement sees the secrets that another one has written.';
+
+create or replace trigger webhook_05_forget_secrets before insert or update on walhook.webhook
+  for each statement execute function walhook.forget_secrets();
+create or replace trigger webhook_90_forget_secrets after insert or update on walhook.webhook
+  for each statement execute function walhook.forget_secrets();
 
 create or replace function walhook.move_secret() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  mark constant text := '*** of the row proposed';
+  secrets constant jsonb := coalesce(nullif(current_setting('walhook.secrets', true), ''), '{}')::jsonb;
+  secret text := new.webhook_secret;
 begin
-  if new.webhook_secret is null then
+  if secret is null then
     delete from walhook.webhook_secret s where s.webhook_id = new.id;
-  elsif new.webhook_secret <> '***' then
-    if new.webhook_secret ~ '^whsec_' then
-      if new.webhook_secret !~ '^whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?$' or new.webhook_secret = 'whsec_' then
-        raise exception 'webhook "%": after whsec_ the secret must be base64', new.name using errcode = 'invalid_parameter_value',
-          hint = 'Any text without that prefix is taken as it is.';
-      end if;
-    elsif new.webhook_secret = '' then
-      raise exception 'webhook "%": webhook_secret is empty', new.name using errcode = 'invalid_parameter_value', hint = 'NULL removes a secret.';
-    else
-      raise notice 'webhook "%": the secret is used as it stands; receivers that use a Standard Webhooks library expect whsec_ and base64 of 24 to 64 random bytes', new.name;
+    return new;
+  elsif tg_op = 'UPDATE' and secret = mark and secrets ? new.name then
+    secret := secrets ->> new.name;
+  elsif secret = '***' or secret = mark then
+    if tg_op = 'INSERT' or not exists (select from walhook.webhook_secret s where s.webhook_id = new.id) then
+      raise exception 'webhook "%": *** stands for a stored secret, and there is none', new.name using errcode = 'invalid_parameter_value',
+        hint = 'Secrets cannot be read back: write the secret itself.';
     end if;
-    insert into walhook.webhook_secret (webhook_id, secret) values (new.id, new.webhook_secret)
+    new.webhook_secret := '***';
+    return new;
+  end if;
+
+  if secret ~ '^whsec_' then
+    if secret !~ '^whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?$' or secret = 'whsec_' then
+      raise exception 'webhook "%": after whsec_ the secret must be base64', new.name using errcode = 'invalid_parameter_value',
+        hint = 'Any text without that prefix is taken as it is.';
+    end if;
+    if octet_length(decode(rpad(rtrim(substr(secret, 7), '='), ((char_length(rtrim(substr(secret, 7), '=')) + 3) / 4) * 4, '='), 'base64')) not between 24 and 64 then
+      raise notice 'webhook "%": a whsec_ secret should have 24 to 64 random bytes', new.name;
+    end if;
+  elsif secret = '' then
+    raise exception 'webhook "%": webhook_secret is empty', new.name using errcode = 'invalid_parameter_value', hint = 'NULL removes a secret.';
+  else
+    raise notice 'webhook "%": the secret is used as it stands; receivers that use a Standard Webhooks library expect whsec_ and base64 of 24 to 64 random bytes', new.name;
+  end if;
+
+  if tg_op = 'INSERT' then
+    perform set_config('walhook.secrets', (secrets || jsonb_build_object(new.name, secret))::text, true);
+    -- Only with ON CONFLICT does the statement go on from here.
+    new.webhook_secret := case when exists (select from walhook.webhook w where w.name = new.name) then mark else '***' end;
+  else
+    insert into walhook.webhook_secret (webhook_id, secret) values (new.id, secret)
       on conflict (webhook_id) do update set secret = excluded.secret;
     new.webhook_secret := '***';
-  elsif not exists (select from walhook.webhook_secret s where s.webhook_id = new.id) then
-    raise exception 'webhook "%": *** stands for a stored secret, and there is none', new.name using errcode = 'invalid_parameter_value';
   end if;
   return new;
 end $$;
 comment on function walhook.move_secret() is
-  'Trigger: moves the secret to a table that only the bridge reads and leaves ***. SECURITY DEFINER, since nobody else may write there.';
+  'Trigger: takes the secret out of the row and leaves ***. SECURITY DEFINER, since nobody else may write where it goes.';
 
 create or replace trigger webhook_30_secret before insert or update on walhook.webhook
   for each row execute function walhook.move_secret();
+
+create or replace function walhook.keep_secret() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into walhook.webhook_secret (webhook_id, secret)
+    values (new.id, current_setting('walhook.secrets')::jsonb ->> new.name);
+  return null;
+end $$;
+comment on function walhook.keep_secret() is 'Trigger: stores the secret of a new webhook.';
+
+create or replace trigger webhook_35_keep_secret after insert on walhook.webhook
+  for each row when (new.webhook_secret is not null) execute function walhook.keep_secret();
 
 -- Header and data rows ------------------------------------------------------------------------------------------------
 
@@ -250,10 +363,8 @@ declare
   problem text;
 begin
   select p.id, p.name, p.doctype_oid, p.webhook_doctype into w from walhook.webhook p where p.name = new.webhook;
-  -- Without a parent the foreign key says it best.
   if w.id is null then
-    new.webhook_id := 0;
-    return new;
+    raise exception 'there is no webhook "%"', new.webhook using errcode = 'foreign_key_violation', hint = 'Insert it first.';
   end if;
   new.webhook_id := w.id;
   if tg_table_name = 'webhook_data' then
@@ -281,16 +392,20 @@ create or replace function walhook.touch_parent() returns trigger
   language plpgsql security invoker set search_path = pg_catalog, pg_temp
 as $$
 declare
-  names text[] := '{}';
+  ids integer[] := '{}';
 begin
-  if tg_op <> 'INSERT' then names := names || old.webhook; end if;
-  if tg_op <> 'DELETE' then names := names || new.webhook; end if;
-  -- A rename or deletion of the webhook cascades here as the table's owner: then the old name is gone, and nobody
-  -- has changed what is sent. A row that is moved on purpose finds both webhooks.
-  if tg_op = 'DELETE' and not exists (select from walhook.webhook w where w.name = old.webhook) then return null; end if;
-  if tg_op = 'UPDATE' and not exists (select from walhook.webhook w where w.name = old.webhook)
-    and new.key = old.key and (to_jsonb(new) - 'webhook') = (to_jsonb(old) - 'webhook') then return null; end if;
-  update walhook.webhook w set author = current_user::regrole, revision = w.revision + 1 where w.name = any (names);
+  -- By number, never by name: renaming or deleting a webhook cascades here, as the table's owner, who must not become
+  -- the author of anything by it. A rename leaves the number as it is, and after a deletion nobody has it.
+  if tg_op = 'UPDATE' and new.webhook_id = old.webhook_id and (to_jsonb(new) - 'webhook') = (to_jsonb(old) - 'webhook') then
+    return null;
+  end if;
+  -- The owner inside another trigger: a cascade, whatever it found.
+  if pg_trigger_depth() > 1 and current_user::regrole = (select c.relowner from pg_class c where c.oid = tg_relid) then
+    return null;
+  end if;
+  if tg_op <> 'INSERT' then ids := ids || old.webhook_id; end if;
+  if tg_op <> 'DELETE' then ids := ids || new.webhook_id; end if;
+  update walhook.webhook w set author = current_user::regrole, revision = w.revision + 1 where w.id = any (ids);
   return null;
 end $$;
 comment on function walhook.touch_parent() is 'Trigger: who changes a header or data row becomes the author of its webhook, and the webhook is checked again.';

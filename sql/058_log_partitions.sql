@@ -12,6 +12,7 @@ declare
   day date;
   partition_name text;
   added integer := 0;
+  skipped text[] := '{}';
 begin
   for day in select d::date from generate_series(current_date, current_date + days_ahead, interval '1 day') d loop
     partition_name := 'webhook_request_log_' || to_char(day, 'YYYYMMDD');
@@ -28,11 +29,12 @@ begin
       added := added + 1;
     exception
       when lock_not_available then return format('added %s; %s waits for a lock, the next round tries again', added, partition_name);
-      when check_violation then
-        return format('added %s; walhook.webhook_request_log_default holds rows of %s: move them out, then the partition can be made', added, day);
+      -- Rows of that day stand in the default partition already: they stay there, and go with their time.
+      when check_violation then skipped := skipped || day::text;
     end;
   end loop;
-  return format('added %s', added);
+  return format('added %s', added) || case when skipped = '{}' then '' else
+    format('; the default partition holds rows of %s', array_to_string(skipped, ', ')) end;
 end $$;
 comment on function walhook.add_log_partitions(integer) is
   'Makes the log''s partitions for today and so many days ahead. Never waits longer than 100 ms; returns in words what it did.';
@@ -42,29 +44,51 @@ create or replace function walhook.drop_log_partitions(keep interval default '30
   set lock_timeout = '100ms' set timezone = 'UTC'
 as $$
 declare
+  log constant regclass := 'walhook.webhook_request_log';
   part record;
-  dropped integer := 0;
+  due name[] := '{}';
+  busy name[] := '{}';
   total_bytes bigint;
+  old_rows bigint;
 begin
-  select coalesce(sum(pg_total_relation_size(i.inhrelid)), 0) into total_bytes
-    from pg_inherits i where i.inhparent = 'walhook.webhook_request_log'::regclass;
+  total_bytes := (select coalesce(sum(pg_total_relation_size(i.inhrelid)), 0) from pg_inherits i where i.inhparent = log);
   for part in
-    select c.oid, c.relname, to_date(right(c.relname, 8), 'YYYYMMDD') as day
+    select c.relname, pg_total_relation_size(c.oid) as bytes, to_date(right(c.relname, 8), 'YYYYMMDD') as day
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = 'walhook.webhook_request_log'::regclass and c.relname ~ '^webhook_request_log_[0-9]{8}$'
+    where i.inhparent = log and c.relname ~ '^webhook_request_log_[0-9]{8}$'
     order by 3
   loop
-    continue when part.day >= current_date;
-    exit when part.day + 1 > current_date - keep and (max_bytes is null or total_bytes <= max_bytes);
+    exit when part.day >= current_date
+      or (part.day + 1 > current_date - keep and (max_bytes is null or total_bytes <= max_bytes));
+    total_bytes := total_bytes - part.bytes;
+    -- First what nobody writes to; the parent, behind which every INSERT waits, last and once.
     begin
-      total_bytes := total_bytes - pg_total_relation_size(part.oid);
-      execute format('drop table walhook.%I', part.relname);
-      dropped := dropped + 1;
-    exception when lock_not_available then
-      return format('dropped %s; %s is being read, the next round tries again', dropped, part.relname);
+      execute format('lock table walhook.%I in access exclusive mode', part.relname);
+      due := due || part.relname;
+    exception when lock_not_available or deadlock_detected then
+      busy := busy || part.relname;
     end;
   end loop;
-  return format('dropped %s', dropped);
+
+  if due <> '{}' then
+    begin
+      perform set_config('lock_timeout', '50ms', true);
+      lock table walhook.webhook_request_log_default in access exclusive mode;
+      lock table only walhook.webhook_request_log in access exclusive mode;
+      for part in select unnest(due) as relname loop
+        execute format('drop table walhook.%I', part.relname);
+      end loop;
+    exception when lock_not_available or deadlock_detected then
+      busy := due || busy;
+      due := '{}';
+    end;
+  end if;
+
+  delete from walhook.webhook_request_log_default d where d.sent_at < current_date - keep;
+  get diagnostics old_rows = row_count;
+  return format('dropped %s', cardinality(due))
+    || case when old_rows > 0 then format('; deleted %s rows of the default partition', old_rows) else '' end
+    || case when busy <> '{}' then format('; %s in use, the next round tries again', array_to_string(busy, ', ')) else '' end;
 end $$;
 comment on function walhook.drop_log_partitions(interval, bigint) is
   'Drops the log''s partitions past their time, and the oldest ones beyond a total size. Never waits longer than 100 ms; returns in words what it did.';
