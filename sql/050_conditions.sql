@@ -262,6 +262,10 @@ begin
     end;
   exception when others then
     get stacked diagnostics failure = message_text, failure_detail = pg_exception_detail, failure_hint = pg_exception_hint;
+    if sqlstate = '42804' then
+      -- "argument of WHERE must be type boolean, not type integer": nobody wrote a WHERE.
+      failure := regexp_replace(failure, '^argument of WHERE', 'it');
+    end if;
     if sqlstate = '42501' and not has_schema_privilege('walhook_condition', 'CREATE') then
       failure_hint := format('grant walhook_admin to %I; (or, without that role: grant usage, create on schema walhook_condition to %1$I;)', current_user);
     elsif failure_hint = '' then
@@ -325,7 +329,7 @@ end $$;
 comment on function walhook.set_condition() is 'Trigger: compiles the condition as the author, or refuses it.';
 
 create or replace function walhook.condition_is_stale(function_name text) returns boolean
-  language sql stable set search_path = pg_catalog, pg_temp
+  language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select coalesce((
     select not exists (select from pg_class c where c.oid = s.relid)
@@ -458,7 +462,7 @@ declare
 begin
   if exists (select from pg_catalog.pg_roles where rolname = 'walhook_bridge') then
     grant execute on function walhook.ask(text, text[], text[], text[]), walhook.ask_rows(text, text[], text[], text[]),
-      walhook.unused_conditions(), walhook.drop_conditions(text[]) to walhook_bridge;
+      walhook.unused_conditions(), walhook.drop_conditions(text[]), walhook.condition_is_stale(text) to walhook_bridge;
   end if;
   if exists (select from pg_catalog.pg_roles where rolname = 'walhook_admin') then
     grant usage, create on schema walhook_condition to walhook_admin;

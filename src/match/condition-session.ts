@@ -1,12 +1,16 @@
 import pg from "pg";
 import { PIN_TEXT_SETTINGS } from "../replication/session.ts";
-import type { Question } from "./conditions.ts";
+import type { Question } from "./question.ts";
 
 /** What one statement gave: an answer for each question, in order, or why there is none. */
 export type Reply<T> =
   | { readonly kind: "answers"; readonly answers: readonly T[] }
   | { readonly kind: "error"; readonly sqlState: string; readonly message: string }
   | { readonly kind: "timeout" };
+
+/** The server ends a statement a little before we would end its session, which costs a new connection. */
+const SERVER_SHARE = 0.85;
+const QUERY_CANCELED = "57014";
 
 /**
  * One connection for questions. Each is a READ ONLY transaction that ends in ROLLBACK, all of it in one round
@@ -16,15 +20,17 @@ export class ConditionSession {
   readonly #client: pg.Client;
   readonly #pid: number;
   readonly #connection: pg.ClientConfig;
+  #isUsable = true;
 
   private constructor(client: pg.Client, pid: number, connection: pg.ClientConfig) {
     this.#client = client;
     this.#pid = pid;
     this.#connection = connection;
+    client.on("end", () => (this.#isUsable = false));
   }
 
   static async open(connection: pg.ClientConfig): Promise<ConditionSession> {
-    const client = new pg.Client({ ...connection, pipeline: true } as pg.ClientConfig);
+    const client = new pg.Client({ ...connection, pipeline: true });
     client.on("error", () => {});
     await client.connect();
     await client.query(`${PIN_TEXT_SETTINGS}; set default_transaction_read_only = on`);
@@ -32,21 +38,22 @@ export class ConditionSession {
     return new ConditionSession(client, rows[0]!.pid, connection);
   }
 
+  /** False once the connection is lost, or ended because an expression held it. */
+  get isUsable(): boolean {
+    return this.#isUsable;
+  }
+
   /**
-   * Asks all questions in one statement. After `withinMs` the answer is "timeout", at once, and the session is of
-   * no more use: its backend is terminated, since an expression can catch its own cancellation.
+   * Asks all questions in one statement. The answer comes within `withinMs`: first the server cancels the
+   * statement; an expression that catches its own cancellation has its backend terminated.
    * Rejects when the connection is lost.
    */
-  async ask<T>(
-    asker: "ask" | "ask_rows",
-    questions: readonly Question[],
-    withinMs: number,
-  ): Promise<Reply<readonly T[]>> {
+  async ask<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<T[]>> {
     const calls = questions.map(
       (_, q) => `walhook.${asker}($${4 * q + 1}, $${4 * q + 2}, $${4 * q + 3}, $${4 * q + 4}) as a${q}`,
     );
     const params = questions.flatMap(({ functionName, doc, old, event }) => [functionName, doc, old, event]);
-    const asked = this.#transaction<Record<string, T[]>>(`select ${calls.join(", ")}`, params);
+    const asked = this.#transaction<Record<string, T[]>>(`select ${calls.join(", ")}`, params, withinMs * SERVER_SHARE);
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<"timeout">((resolve) => {
       timer = setTimeout(() => resolve("timeout"), withinMs);
@@ -55,30 +62,46 @@ export class ConditionSession {
       const row = await Promise.race([asked, deadline]);
       if (row === "timeout") {
         asked.catch(() => {});
+        this.#isUsable = false;
         void this.#terminate();
         return { kind: "timeout" };
       }
       return { kind: "answers", answers: questions.map((_, q) => row[`a${q}`] ?? []) };
     } catch (error) {
       const { code, message } = error as pg.DatabaseError;
+      if (code === QUERY_CANCELED) return { kind: "timeout" };
       // Shutdown, termination and a broken connection are nothing that an expression says.
-      if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || code.startsWith("57P") || code.startsWith("08"))
-        throw error;
+      if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || /^(57P|08)/.test(code)) throw error;
       return { kind: "error", sqlState: code, message };
     } finally {
       clearTimeout(timer);
     }
   }
 
+  /** Whether the columns that a condition reads have changed since it was compiled. Rejects when the connection is lost. */
+  async isStale(functionName: string): Promise<boolean> {
+    const { rows } = await this.#client.query<{ stale: boolean }>("select walhook.condition_is_stale($1) as stale", [
+      functionName,
+    ]);
+    return rows[0]?.stale === true;
+  }
+
   async close(): Promise<void> {
+    this.#isUsable = false;
     await this.#client.end().catch(() => {});
   }
 
-  async #transaction<Row extends pg.QueryResultRow>(statement: string, params: unknown[]): Promise<Row> {
+  async #transaction<Row extends pg.QueryResultRow>(
+    statement: string,
+    params: unknown[],
+    withinMs: number,
+  ): Promise<Row> {
+    const timeoutMs = Math.max(1, Math.floor(withinMs));
     const [begun, asked, ended] = await Promise.allSettled([
-      this.#client.query("begin read only"),
+      this.#client.query(`begin read only; set local statement_timeout = ${timeoutMs}`),
       this.#client.query<Row>(statement, params),
-      this.#client.query("rollback"),
+      // Advisory locks of the session are the one thing that outlives a transaction.
+      this.#client.query("rollback; select pg_advisory_unlock_all()"),
     ]);
     if (asked.status === "rejected") throw asked.reason;
     if (begun.status === "rejected") throw begun.reason;

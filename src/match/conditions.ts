@@ -1,89 +1,67 @@
 import type pg from "pg";
 import { ConditionSession, type Reply } from "./condition-session.ts";
+import type { Question, Verdict } from "./question.ts";
+import { isBroken, ofBoolean, ofError, ofStale, ofText, TIMEOUT } from "./verdict.ts";
 
-/** One webhook's condition, asked about some rows: composite literals of `condition_columns`, an element a row. */
-export interface Question {
-  readonly webhookId: number;
-  readonly functionName: string;
-  readonly doc: readonly (string | null)[];
-  readonly old: readonly (string | null)[];
-  readonly event: readonly string[];
-}
-
-/** What is known of one row. */
-export type Verdict =
-  | { readonly kind: "true" }
-  /** FALSE or NULL. */
-  | { readonly kind: "false" }
-  /** The expression raised an error for this row. */
-  | { readonly kind: "error"; readonly message: string }
-  | { readonly kind: "timeout" }
-  /** The expression does not work at all any more (a column was dropped, a right was lost): until it is mended. */
-  | { readonly kind: "undecided"; readonly message: string };
-
-const TRUE: Verdict = { kind: "true" };
-const FALSE: Verdict = { kind: "false" };
-const TIMEOUT: Verdict = { kind: "timeout" };
-
-/** After so many timeouts in a row a webhook is no longer asked together with others. */
+/** After so many timeouts in a row a condition is no longer asked with live batches. */
 const SUSPEND_AFTER = 3;
-/** The share of the timeout that the statement for all webhooks may take; the rest is for asking one by one. */
+/** The share of the timeout that the statement for all may take; the rest is for asking one by one. */
 const TOGETHER = 0.4;
+/** How many are asked side by side, each on a connection of its own, when the statement for all failed. */
 const AT_ONCE = 8;
+/** A SELECT list has at most 1,664 columns, and one bad row makes its whole statement be asked again. */
+const MOST_TOGETHER = 200;
 
 /**
- * Asks conditions of Postgres, all webhooks in one statement. One bad row harms only itself, and one slow
- * condition delays the others by at most one timeout: then each webhook is asked on its own, side by side.
+ * Asks conditions of Postgres, all in one statement. One bad row harms only itself, and a slow condition delays
+ * the others by at most one timeout: when the statement for all fails, each is asked on its own, side by side.
  */
 export class Conditions {
   readonly #connection: pg.ClientConfig;
   readonly #timeoutMs: number;
-  readonly #timeouts = new Map<number, number>();
+  /** Timeouts in a row, by function: a condition that was changed starts afresh. */
+  readonly #timeouts = new Map<string, number>();
   /** Idle sessions: usually one for live questions and one for parked ones. */
   readonly #idle: ConditionSession[] = [];
   #isClosed = false;
 
-  constructor(options: { readonly connection: pg.ClientConfig; readonly timeoutMs?: number }) {
+  constructor(options: {
+    readonly connection: pg.ClientConfig;
+    /** How long one `ask` may take for all its questions. */
+    readonly timeoutMs?: number;
+  }) {
     this.#connection = options.connection;
     this.#timeoutMs = options.timeoutMs ?? 250;
   }
 
-  /** A verdict for each row of each question, in order. Rejects when the database cannot be reached. */
+  /**
+   * A verdict for each row of each question, in order, within one timeout. Rejects when the database cannot be
+   * reached: then nothing is decided, and the same questions may be asked again.
+   */
   async ask(questions: readonly Question[]): Promise<readonly (readonly Verdict[])[]> {
-    const asked = questions.filter(({ webhookId }) => !this.isSuspended(webhookId));
+    const deadline = performance.now() + this.#timeoutMs;
     const verdicts = new Map<Question, readonly Verdict[]>();
-    if (asked.length > 0) {
-      const reply = await this.#run<boolean>(
-        "ask",
-        asked,
-        asked.length === 1 ? this.#timeoutMs : this.#timeoutMs * TOGETHER,
-      );
-      if (reply.kind === "answers") {
-        asked.forEach((question, q) => verdicts.set(question, this.#understand(question, reply.answers[q] ?? [])));
-      } else if (asked.length === 1) {
-        verdicts.set(asked[0]!, await this.#explain(asked[0]!, reply));
-      } else {
-        for (let from = 0; from < asked.length; from += AT_ONCE) {
-          const group = asked.slice(from, from + AT_ONCE);
-          const answers = await Promise.all(
-            group.map((question) => this.#askAlone(question, this.#timeoutMs * (1 - TOGETHER))),
-          );
-          group.forEach((question, q) => verdicts.set(question, answers[q]!));
-        }
-      }
+    const suspects: Question[] = [];
+    const trusted: Question[] = [];
+    for (const question of questions) {
+      const timeouts = this.#timeouts.get(question.functionName) ?? 0;
+      if (timeouts >= SUSPEND_AFTER || question.event.length === 0) verdicts.set(question, all(question, TIMEOUT));
+      else if (timeouts > 0) suspects.push(question);
+      else trusted.push(question);
     }
-    return questions.map((question) => verdicts.get(question) ?? question.event.map(() => TIMEOUT));
+    await Promise.all([this.#askTogether(trusted, deadline, verdicts), this.#askEach(suspects, deadline, verdicts)]);
+    return questions.map((question) => verdicts.get(question) ?? all(question, TIMEOUT));
   }
 
-  /** One row of an undecided delivery, on a connection of its own; an answer in time ends the webhook's suspension. */
+  /** One row, on a connection of its own; an answer in time ends the condition's suspension. */
   async askParked(question: Question): Promise<Verdict> {
-    const [verdict] = await this.#askAlone(question, this.#timeoutMs);
-    return verdict ?? TIMEOUT;
+    const [verdict = TIMEOUT] = await this.#askAlone(question, performance.now() + this.#timeoutMs);
+    return verdict;
   }
 
-  /** Whether live batches no longer ask it, because it timed out several times in a row. */
-  isSuspended(webhookId: number): boolean {
-    return (this.#timeouts.get(webhookId) ?? 0) >= SUSPEND_AFTER;
+  /** Whether live batches no longer ask this function, because it timed out several times in a row. */
+  isSuspended(functionName: string): boolean {
+    return (this.#timeouts.get(functionName) ?? 0) >= SUSPEND_AFTER;
   }
 
   async close(): Promise<void> {
@@ -91,64 +69,100 @@ export class Conditions {
     await Promise.all(this.#idle.splice(0).map((session) => session.close()));
   }
 
-  async #askAlone(question: Question, withinMs: number): Promise<readonly Verdict[]> {
-    const reply = await this.#run<boolean>("ask", [question], withinMs);
-    return reply.kind === "answers"
-      ? this.#understand(question, reply.answers[0] ?? [])
-      : this.#explain(question, reply);
+  async #askTogether(
+    questions: readonly Question[],
+    deadline: number,
+    verdicts: Map<Question, readonly Verdict[]>,
+  ): Promise<void> {
+    const toAskEach: Question[] = [];
+    const batches = Math.ceil(questions.length / MOST_TOGETHER);
+    for (let batch = 0; batch < batches; batch++) {
+      const asked = questions.slice(batch * MOST_TOGETHER, (batch + 1) * MOST_TOGETHER);
+      if (asked.length === 1) toAskEach.push(...asked);
+      else {
+        const reply = await this.#run<boolean>("ask", asked, (this.#timeoutMs * TOGETHER) / batches);
+        if (reply.kind === "answers") {
+          asked.forEach((question, q) => verdicts.set(question, this.#understand(question, reply.answers[q])));
+        } else toAskEach.push(...asked);
+      }
+    }
+    await this.#askEach(toAskEach, deadline, verdicts);
   }
 
-  #understand({ webhookId, event }: Question, answers: readonly boolean[]): readonly Verdict[] {
-    this.#timeouts.delete(webhookId);
-    return event.map((_, row) => (answers[row] === true ? TRUE : FALSE));
+  async #askEach(
+    questions: readonly Question[],
+    deadline: number,
+    verdicts: Map<Question, readonly Verdict[]>,
+  ): Promise<void> {
+    for (let from = 0; from < questions.length; from += AT_ONCE) {
+      const groupsLeft = Math.ceil((questions.length - from) / AT_ONCE);
+      const now = performance.now();
+      const groupDeadline = now + (deadline - now) / groupsLeft;
+      await Promise.all(
+        questions
+          .slice(from, from + AT_ONCE)
+          .map(async (question) => verdicts.set(question, await this.#askAlone(question, groupDeadline))),
+      );
+    }
+  }
+
+  async #askAlone(question: Question, deadline: number): Promise<readonly Verdict[]> {
+    const reply = await this.#run<boolean>("ask", [question], deadline - performance.now());
+    switch (reply.kind) {
+      case "answers":
+        return this.#understand(question, reply.answers[0]);
+      case "timeout":
+        return this.#timedOut(question);
+      case "error":
+        // No other row would be answered either; a single row has nobody to be told apart from.
+        if (isBroken(reply.sqlState)) return all(question, ofError(reply.sqlState, reply.message));
+        return this.#askRows(question, deadline);
+      default:
+        return reply satisfies never;
+    }
   }
 
   /** The batch gave no answers: row by row it shows which one is to blame. */
-  async #explain(
-    question: Question,
-    failure: Exclude<Reply<unknown>, { kind: "answers" }>,
-  ): Promise<readonly Verdict[]> {
-    const { webhookId, event } = question;
-    const all = (verdict: Verdict): readonly Verdict[] => event.map(() => verdict);
-    if (failure.kind === "timeout") {
-      this.#timeouts.set(webhookId, (this.#timeouts.get(webhookId) ?? 0) + 1);
-      return all(TIMEOUT);
+  async #askRows(question: Question, deadline: number): Promise<readonly Verdict[]> {
+    const reply = await this.#run<string>("ask_rows", [question], deadline - performance.now());
+    if (reply.kind === "timeout") return this.#timedOut(question);
+    if (reply.kind === "error") return all(question, ofError(reply.sqlState, reply.message));
+    this.#timeouts.delete(question.functionName);
+    const verdicts = question.event.map((_, row) => ofText(reply.answers[0]?.[row]));
+    if (!verdicts.some(({ kind }) => kind === "error")) return verdicts;
+    const isStale = await this.#withSession((session) => session.isStale(question.functionName));
+    return isStale
+      ? verdicts.map((verdict) => (verdict.kind === "error" ? ofStale(verdict.message) : verdict))
+      : verdicts;
+  }
+
+  #understand({ functionName, event }: Question, answers: readonly boolean[] = []): readonly Verdict[] {
+    this.#timeouts.delete(functionName);
+    return event.map((_, row) => ofBoolean(answers[row]));
+  }
+
+  #timedOut(question: Question): readonly Verdict[] {
+    this.#timeouts.set(question.functionName, (this.#timeouts.get(question.functionName) ?? 0) + 1);
+    return all(question, TIMEOUT);
+  }
+
+  #run<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<readonly T[]>> {
+    return this.#withSession((session) => session.ask<T>(asker, questions, Math.max(1, withinMs)));
+  }
+
+  async #withSession<T>(use: (session: ConditionSession) => Promise<T>): Promise<T> {
+    let session = this.#idle.pop();
+    while (session !== undefined && !session.isUsable) session = this.#idle.pop();
+    session ??= await ConditionSession.open(this.#connection);
+    try {
+      return await use(session);
+    } finally {
+      if (this.#isClosed) await session.close();
+      else if (session.isUsable) this.#idle.push(session);
     }
-    if (isBroken(failure.sqlState)) return all({ kind: "undecided", message: brokenMessage(failure.message) });
-    const reply = await this.#run<string>("ask_rows", [question], this.#timeoutMs);
-    if (reply.kind === "timeout") return this.#explain(question, reply);
-    if (reply.kind === "error") return all({ kind: "undecided", message: brokenMessage(reply.message) });
-    this.#timeouts.delete(webhookId);
-    return event.map((_, row) => toVerdict(reply.answers[0]?.[row]));
-  }
-
-  async #run<T>(
-    asker: "ask" | "ask_rows",
-    questions: readonly Question[],
-    withinMs: number,
-  ): Promise<Reply<readonly T[]>> {
-    const session = this.#idle.pop() ?? (await ConditionSession.open(this.#connection));
-    const reply = await session.ask<T>(asker, questions, withinMs);
-    if (reply.kind === "timeout") return reply;
-    if (this.#isClosed) await session.close();
-    else this.#idle.push(session);
-    return reply;
   }
 }
 
-/** The expression cannot be run at all: names that are gone, types that changed, rights that were lost. */
-function isBroken(sqlState: string): boolean {
-  return sqlState.startsWith("42") || sqlState.startsWith("0A") || sqlState.startsWith("3F");
-}
-
-function brokenMessage(message: string): string {
-  return `the condition does not work any more: ${message}; mend it with an UPDATE of walhook.webhook`;
-}
-
-function toVerdict(answer: string | undefined): Verdict {
-  if (answer === "t") return TRUE;
-  if (answer === "f") return FALSE;
-  const [, sqlState = "", message = ""] = /^error: (\S{5}) ([\s\S]*)$/.exec(answer ?? "") ?? [];
-  if (isBroken(sqlState)) return { kind: "undecided", message: brokenMessage(message) };
-  return { kind: "error", message: `the condition raised an error: ${message} (${sqlState})` };
+function all({ event }: Question, verdict: Verdict): readonly Verdict[] {
+  return event.map(() => verdict);
 }

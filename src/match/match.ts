@@ -1,8 +1,9 @@
 import type { Row, RowChange } from "../decode/row-change.ts";
 import type { DocEvent } from "../events/doc-event.ts";
-import { compositeLiteral } from "./composite-literal.ts";
-import type { Conditions, Question, Verdict } from "./conditions.ts";
+import type { Conditions } from "./conditions.ts";
+import type { Question, Verdict } from "./question.ts";
 import type { InForce } from "./in-force.ts";
+import { rowLiteral } from "./row-literal.ts";
 import type { Condition, Webhook } from "./webhook.ts";
 
 /** What is known of an event and a webhook that watches for it. A condition that does not hold makes no match. */
@@ -169,7 +170,7 @@ function collectQuestions(candidates: readonly Candidate[]): readonly Gathered[]
 }
 
 function toLiteral(row: Row | null, indexes: readonly number[]): string | null {
-  return row === null ? null : compositeLiteral(indexes.map((index) => row[index] ?? null));
+  return row === null ? null : rowLiteral(indexes.map((index) => row[index] ?? null));
 }
 
 function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null {
