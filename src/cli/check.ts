@@ -4,10 +4,10 @@ import { EXIT_CODES, explain } from "../errors.ts";
 import { readBridgeFacts } from "./check/bridge-facts.ts";
 import { checkBridge } from "./check/check-bridge.ts";
 import { checkServer } from "./check/check-server.ts";
-import { checkTables } from "./check/check-tables.ts";
+import { checkAuthors, checkTables } from "./check/check-tables.ts";
 import type { Finding } from "./check/finding.ts";
 import { readServerFacts } from "./check/server-facts.ts";
-import { readTableFacts } from "./check/table-facts.ts";
+import { readAuthorFacts, readTableFacts } from "./check/table-facts.ts";
 import type { Command } from "./command.ts";
 
 /** `walhook check`: looks at everything that delivering depends on. */
@@ -40,6 +40,7 @@ export const check: Command = {
         ...checkServer(server, bridge?.slot != null, bridge?.slot?.isActive ?? false),
         ...checkBridge(bridge, newest),
         ...(bridge === null ? [] : checkTables(await readTableFacts(client))),
+        ...(bridge === null ? [] : checkAuthors(await readAuthorFacts(client))),
       ];
       for (const finding of findings) for (const line of describe(finding)) print(line);
       const problems = findings.filter((finding) => finding.level === "problem").length;

@@ -50,16 +50,17 @@ async function removeAll(client: pg.Client, { switches, print }: CommandContext)
     // Nobody writes the log between the look and the drop.
     await client.query("lock table walhook.bridge in access exclusive mode");
     if (!switches.has(DROP_LOG)) await refuseRows(client);
-    const { rows } = await client.query<{ restored: string }>(
-      "select walhook.restore_replica_identities()::text as restored",
-    );
+    // First the publications: a table published for updates must not lose its identity.
     await client.query("drop publication if exists walhook_insert, walhook_all");
+    const { rows } = await client.query<{ restored: number }>(
+      "select walhook.restore_replica_identities() as restored",
+    );
     await client.query("drop schema if exists walhook_condition cascade");
     await client.query("drop schema walhook cascade");
     // Dropping a slot cannot be rolled back, so it comes last, when everything else has gone well.
     if (slot !== null) await client.query("select pg_drop_replication_slot($1)", [slot.name]);
     await client.query("commit");
-    print(`replica identities restored: ${rows.map((row) => row.restored).join(", ") || "none was changed"}`);
+    print(`replica identities restored: ${rows[0]?.restored ?? 0}`);
   } catch (error) {
     await client.query("rollback").catch(() => {});
     throw error;

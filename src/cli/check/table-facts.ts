@@ -40,19 +40,15 @@ export interface AuthorFacts {
   readonly reason: string;
 }
 
-/** What the webhooks need, table by table; the rules are those of the trigger on walhook.webhook. */
+/** The needs are what the triggers on walhook.webhook go by. */
 const TABLE_FACTS = `
-  with needs as (
-    select
-      webhook.doctype_oid,
-      min(webhook.doctype) as doctype,
-      array_agg(webhook.name order by webhook.name) as webhooks,
-      bool_or(exists (
-        select from unnest(string_to_array(replace(webhook.webhook_docevent, ' ', ''), ',')) as event
-        where event not in ('after_insert', 'on_truncate')
-      )) as all_changes
+  with watched as (
+    select webhook.doctype_oid, min(webhook.doctype) as doctype, array_agg(webhook.name order by webhook.name) as webhooks
     from walhook.webhook
     group by webhook.doctype_oid
+  ), needs as (
+    select watched.doctype_oid, watched.doctype, watched.webhooks, need.all_changes, need.old_values
+    from watched cross join lateral walhook.needs(watched.doctype_oid) as need
   )
   select
     needs.doctype,
@@ -73,7 +69,7 @@ const TABLE_FACTS = `
       where prrelid = class.oid and pubname = 'walhook_all'
     ) as "isInAllPublication",
     needs.all_changes as "needsAllChanges",
-    exists (select from walhook.replica_identity where relation = class.oid) as "needsOldRow",
+    needs.old_values as "needsOldRow",
     coalesce(leaves.list, '[]'::jsonb) as leaves
   from needs
   cross join (select nspowner from pg_catalog.pg_namespace where nspname = 'walhook') as schema
@@ -95,6 +91,19 @@ const TABLE_FACTS = `
   ) as leaves on true
   order by needs.doctype`;
 
+const AUTHOR_FACTS = `
+  select webhook.name as webhook, rights.reason
+  from walhook.author_rights() as rights join walhook.webhook on webhook.id = rights.webhook_id
+  where not rights.may_read
+  order by webhook.name`;
+
+/** Authors who lost a right. */
+export async function readAuthorFacts(client: pg.Client): Promise<readonly AuthorFacts[]> {
+  const { rows } = await client.query<AuthorFacts>(AUTHOR_FACTS);
+  return rows;
+}
+
+/** Every watched table, by name. */
 export async function readTableFacts(client: pg.Client): Promise<readonly TableFacts[]> {
   const { rows } = await client.query<TableFacts>(TABLE_FACTS);
   return rows;
