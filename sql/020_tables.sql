@@ -264,8 +264,6 @@ create index if not exists webhook_queue_old_docname_idx
   on walhook.webhook_queue (webhook_id, old_docname, commit_lsn, change_lsn, change_index, event_number)
   where old_docname is not null;
 create index if not exists webhook_queue_barrier_idx on walhook.webhook_queue (webhook_id) where is_barrier;
-create index if not exists webhook_queue_order_idx
-  on walhook.webhook_queue (webhook_id, commit_lsn, change_lsn, change_index, event_number);
 
 comment on table walhook.webhook_queue is 'Deliveries that have not ended yet; empty on a good day.';
 comment on column walhook.webhook_queue.delivery_id is 'The webhook-id.';

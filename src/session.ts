@@ -135,6 +135,7 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
     closers.push(() => intake.unsubscribe());
     inFlight.wake();
 
+    const stopped = deferred<void>();
     let stopping: Promise<void> | null = null;
     const stop = async (): Promise<void> => {
       // The pipe backwards: intake, requests under way, the last checkpoint, its acknowledgement.
@@ -142,9 +143,10 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
       await inFlight.drain(settings.drainMs);
       await recorder.close();
       await closeAll();
+      stopped.resolve();
     };
-    const done = Promise.race([ended, over]).then(
-      () => closeAll(),
+    const done = Promise.race([ended, over, stopped.promise]).then(
+      () => (stopping ??= stop()),
       async (error: unknown) => {
         await closeAll();
         throw error;

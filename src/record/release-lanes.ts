@@ -1,4 +1,4 @@
-import { sql, type Kysely } from "kysely";
+import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 
@@ -60,14 +60,19 @@ export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Tick
     from candidate
     where q.delivery_id = candidate.delivery_id
       and q.due_at is null
-      and not exists (
+      and not exists (${earlier(sql`e.docname = q.docname`)})
+      and not exists (${earlier(sql`e.docname = q.old_docname`)})
+      and not exists (${earlier(sql`e.old_docname = q.docname`)})
+      and not exists (${earlier(sql`e.old_docname = q.old_docname`)})
+      and not exists (${earlier(sql`e.is_barrier`)})
+      and not (q.is_barrier and exists (${earlier(sql`true`)}))`.execute(trx);
+}
+
+/** An open delivery of the same webhook that comes before `q`. One condition each, so that each has its index. */
+function earlier(condition: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`
         select from walhook.webhook_queue e
-        where e.webhook_id = q.webhook_id
-          and not e.is_dead
+        where e.webhook_id = q.webhook_id and ${condition} and not e.is_dead
           and (e.commit_lsn, e.change_lsn, e.change_index, e.event_number)
-            < (q.commit_lsn, q.change_lsn, q.change_index, q.event_number)
-          and (e.is_barrier or q.is_barrier
-            or e.docname in (q.docname, q.old_docname)
-            or e.old_docname in (q.docname, q.old_docname))
-      )`.execute(trx);
+            < (q.commit_lsn, q.change_lsn, q.change_index, q.event_number)`;
 }

@@ -41,10 +41,7 @@ describe.skipIf(!HAS_PGBENCH).each([
         bridge = startBridge(system);
       }
       await load;
-      await system.caughtUp(300_000);
-      await eventually(async () => (await system.look("select from walhook.webhook_queue")).length === 0, {
-        withinMs: 120_000,
-      });
+      await system.settled(300_000);
       const [{ count }] = (await system.look("select count(*)::int as count from pgbench_history")) as [{ count: number }];
       const logged = await system.look(
         `select webhook, outcome, count(*)::int as rows, count(distinct delivery_id)::int as deliveries

@@ -27,7 +27,7 @@ describe("configuration acts on exactly the transactions that commit after its o
     // The toggle is a row change like any other: its place among the others is its commit's place in the WAL.
     for (let round = 0; round < 30; round++) {
       await system.admin("update walhook.webhook set enabled = not enabled where name = 'toggled'");
-      if (round % 10 === 5) {
+        if (round % 10 === 5) {
         await bridge.stop();
         await system.admin("update walhook.webhook set enabled = not enabled where name = 'toggled'");
         await system.admin("update walhook.webhook set enabled = not enabled where name = 'toggled'");
@@ -38,7 +38,7 @@ describe("configuration acts on exactly the transactions that commit after its o
     }
     isOver = true;
     await Promise.all(writers);
-    await system.caughtUp(60_000);
+    await system.settled(60_000);
     await bridge.stop();
 
     const expected = await eventsByWalOrder(system);

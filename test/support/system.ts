@@ -21,6 +21,8 @@ export interface System {
   startBridge(options?: Partial<BridgeOptions>): Promise<Bridge>;
   /** Waits until the bridge has made everything that is committed now durable. */
   caughtUp(withinMs?: number): Promise<void>;
+  /** The same, and nothing is left in the queue either. */
+  settled(withinMs?: number): Promise<void>;
   /** What has arrived at a webhook's path. */
   received(name: string): readonly ReceivedRequest[];
   drop(): Promise<void>;
@@ -80,6 +82,11 @@ export async function startSystem(label: string): Promise<System> {
         },
         { withinMs },
       );
+    },
+    settled: async (withinMs = 15_000) => {
+      await system.caughtUp(withinMs);
+      const isEmpty = async () => (await system.look("select from walhook.webhook_queue where not is_dead")).length === 0;
+      await eventually(isEmpty, { withinMs });
     },
     received: (name) => receiver.requests.filter(({ path }) => path === `/${name}`),
     drop,
