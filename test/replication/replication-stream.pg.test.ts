@@ -106,6 +106,21 @@ describe("the replication stream", () => {
     expect(await confirmedFlush(database)).toBe(confirmed);
   });
 
+  it("lets no other timer acknowledge, either, when it has no reason to send anything itself", async () => {
+    await drain();
+    const confirmed = await confirmedFlush(database);
+    const connectionString = `${database.url}?options=-c%20wal_sender_timeout%3D0`;
+    const stream = await open(database, { connection: { connectionString } });
+    const received = receive(stream);
+    await insert("no timer");
+    await eventually(() => received.tags.includes("C"));
+    // The library's own timer looks once a second whether anything was sent lately.
+    const opened = performance.now();
+    await eventually(() => performance.now() - opened > 2500);
+    expect(await confirmedFlush(database)).toBe(confirmed);
+    await stream.stop();
+  });
+
   it("resumes at what was acknowledged, not at what was received", async () => {
     await drain();
     const first = await open(database);
