@@ -139,9 +139,18 @@ create or replace function walhook.restore_replica_identity(relation oid) return
 as $$
 declare
   former record;
+  leaf oid;
 begin
   select r.former, r.former_index into former from walhook.replica_identity r where r.relation = restore_replica_identity.relation;
   if not found then return; end if;
+  -- Partitions that came after FULL was set have it from the event trigger, which keeps no record.
+  for leaf in
+    select c.oid from pg_partition_tree(relation) t join pg_class c on c.oid = t.relid
+     where c.oid <> restore_replica_identity.relation and c.relkind in ('r', 'p') and c.relreplident = 'f'
+       and not exists (select from walhook.replica_identity r where r.relation = c.oid)
+  loop
+    execute format('alter table only %s replica identity %s', leaf::regclass, case former.former when 'n' then 'nothing' else 'default' end);
+  end loop;
   -- Dropped meanwhile, or altered by somebody else, which is theirs to keep.
   if exists (select from pg_class c where c.oid = restore_replica_identity.relation and c.relreplident = 'f') then
     if former.former = 'i' and exists (
