@@ -41,8 +41,8 @@ export class BridgeProcess {
     this.#log = createWriteStream(this.logFile, { flags: "a" });
     this.#child.stderr?.pipe(this.#log);
     this.#exit = exitOf(this.#child);
-    void this.#exit.then((code) => {
-      if (!this.#isStopping) onUnexpectedEnd(code);
+    this.#child.once("close", (code) => {
+      if (!this.#isStopping) onUnexpectedEnd(code ?? 1);
     });
   }
 

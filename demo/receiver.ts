@@ -41,7 +41,8 @@ export async function startReceiver(onRequest: (received: Received) => void): Pr
   const refused = new Set<string>();
   let count = 0;
   const server = createServer((request, response) => {
-    void readBody(request).then((body) => {
+    const answer = async (): Promise<void> => {
+      const body = await readBody(request);
       const id = header(request, "webhook-id");
       const isSigned = verifier !== null && verify(verifier, body, request);
       const failsNow = isSigned && ++count % FAIL_EVERY === 0 && !refused.has(id);
@@ -59,7 +60,9 @@ export async function startReceiver(onRequest: (received: Received) => void): Pr
         latencyMs: latencyOf(header(request, "x-demo-commit-time")),
         receivedAt: new Date(),
       });
-    });
+    };
+    // A bridge that is killed breaks its requests off.
+    answer().catch(() => response.destroy());
   });
   // The same port at every start where it is free, so that nothing has to be told.
   server.listen(PREFERRED_PORT, "127.0.0.1");

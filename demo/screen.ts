@@ -22,7 +22,7 @@ export class Screen {
 
   constructor(stream: NodeJS.WriteStream = process.stdout) {
     this.#stream = stream;
-    this.#hasTerminal = stream.isTTY === true;
+    this.#hasTerminal = stream.isTTY;
     this.#hasColour = this.#hasTerminal && stream.hasColors() && (process.env["NO_COLOR"] ?? "") === "";
   }
 

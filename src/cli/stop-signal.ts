@@ -28,14 +28,11 @@ export function listenForStop(onFirst: (signal: Signal) => void): StopSignal {
   const controller = new AbortController();
   const { signal } = controller;
   let timer: NodeJS.Timeout | undefined;
-  let expire: () => void = () => {};
-  const overdue = new Promise<false>((resolve) => {
-    expire = () => resolve(false);
-  });
+  const expiry = new AbortController();
   const listener = (name: Signal): void => {
     // oxlint-disable-next-line unicorn/no-process-exit -- the second signal means: now.
     if (signal.aborted) process.exit(128 + constants.signals[name]);
-    timer = setTimeout(expire, STOP_WITHIN_MS);
+    timer = setTimeout(() => expiry.abort(), STOP_WITHIN_MS);
     onFirst(name);
     controller.abort();
   };
@@ -44,7 +41,7 @@ export function listenForStop(onFirst: (signal: Signal) => void): StopSignal {
   return {
     signal,
     requested: new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true })),
-    overdue,
+    overdue: new Promise((resolve) => expiry.signal.addEventListener("abort", () => resolve(false), { once: true })),
     sleep: (ms) => sleep(ms, undefined, { signal }).catch(() => {}),
     close: () => {
       clearTimeout(timer);

@@ -20,6 +20,11 @@ async function bridgeRow(): Promise<Record<string, unknown>> {
   return rows[0] as Record<string, unknown>;
 }
 
+function insert(name: string): string {
+  return `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
+     values ('${name}', 'orders', 'after_insert', 'https://example.com/')`;
+}
+
 test("makes the slot once, with the configuration in force at its consistent point", async () => {
   await database.query(`
     insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url, timeout, enable_security, webhook_secret)
@@ -85,9 +90,6 @@ test("what is committed after the consistent point is not in force, and is in th
   await using own = await createDatabase("slot_order");
   await migrate(await own.connect());
   await own.query("create table orders (id integer primary key)");
-  const insert = (name: string): string =>
-    `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
-     values ('${name}', 'orders', 'after_insert', 'https://example.com/')`;
   await own.query(insert("early"));
   // The slot waits for this transaction, so what it writes is before the consistent point.
   const writer = await own.connect();

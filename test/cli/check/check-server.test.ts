@@ -39,7 +39,7 @@ describe("checkServer", () => {
       isInRecovery: true,
     };
     for (const finding of checkServer({ ...GOOD, ...bad }, false, false)) {
-      expect(finding.remedy === null, finding.where).toBe(finding.level === "ok");
+      expect([finding.where, finding.remedy === null]).toEqual([finding.where, finding.level === "ok"]);
     }
   });
 
