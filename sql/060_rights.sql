@@ -37,7 +37,7 @@ begin
     'grant insert, update, delete on walhook.webhook_queue, walhook.webhook_state, walhook.webhook_in_force to walhook_bridge',
     'grant update on walhook.bridge to walhook_bridge',
     'grant execute on function walhook.add_log_partitions(integer), walhook.drop_log_partitions(interval, bigint), '
-      'walhook.ensure_leaf_identity(oid), walhook.needs(oid), walhook.author_rights(), walhook.author_problem(oid, oid), '
+      'walhook.ensure_leaf_identity(oid), walhook.needs(oid), walhook.reads_old(text), walhook.author_rights(), walhook.author_problem(oid, oid), '
       'walhook.unused_conditions(), walhook.drop_conditions(text[]) to walhook_bridge',
     -- Who configures.
     'grant usage on schema walhook to walhook_admin',

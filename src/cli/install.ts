@@ -42,8 +42,7 @@ export const install: Command = {
       }
       for (const line of await migrate(client)) context.print(line);
       if (facts.walLevel !== "logical") return refuseSlot(facts, context);
-      report(await ensureBridgeSlot(replicationUrl), facts, context);
-      return 0;
+      return report(await ensureBridgeSlot(replicationUrl), facts, context);
     } catch (error) {
       throw explain(error, `installing into ${displayUrl(replicationUrl)}`);
     } finally {
@@ -60,18 +59,18 @@ function refuseSlot({ walLevel }: ServerFacts, { print }: CommandContext): numbe
   return EXIT_CODES.database;
 }
 
-function report(slot: BridgeSlot, { maxSlotWalKeepMb }: ServerFacts, { print }: CommandContext): void {
+function report(slot: BridgeSlot, { maxSlotWalKeepMb }: ServerFacts, { print }: CommandContext): number {
   if (slot.kind === "present") {
     print(`replication slot ${slot.slotName} is there`);
     print("next: walhook run");
-    return;
+    return 0;
   }
   if (slot.kind === "gap") {
     print(
       `replication slot ${slot.slotName} is gone: changes since then were not seen, and no new slot is made silently`,
     );
     print("next: walhook check");
-    return;
+    return EXIT_CODES.database;
   }
   for (const name of slot.replaced) print(`replication slot ${name} dropped: nothing referred to it any more`);
   print(
@@ -86,4 +85,5 @@ function report(slot: BridgeSlot, { maxSlotWalKeepMb }: ServerFacts, { print }: 
   print("next: insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)");
   print("        values ('new-order', 'orders', 'after_insert', 'https://example.com/hook');");
   print("      walhook run");
+  return 0;
 }

@@ -8,7 +8,9 @@ let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase("slot");
   await migrate(await database.connect());
-  await database.query("create table orders (id integer primary key, total numeric)");
+  await database.query(
+    "create table orders (id integer primary key, total numeric); alter table orders owner to walhook_owner",
+  );
 });
 afterAll(() => database.drop());
 
@@ -89,7 +91,7 @@ test("a recorded slot that is gone is a gap, and no slot is made", async () => {
 test("what is committed after the consistent point is not in force, and is in the stream", async () => {
   await using own = await createDatabase("slot_order");
   await migrate(await own.connect());
-  await own.query("create table orders (id integer primary key)");
+  await own.query("create table orders (id integer primary key); alter table orders owner to walhook_owner");
   await own.query(insert("early"));
   // The slot waits for this transaction, so what it writes is before the consistent point.
   const writer = await own.connect();
