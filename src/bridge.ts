@@ -98,7 +98,13 @@ class DatabaseBridge implements Bridge {
       this.#announce("starting");
       while (!signal.aborted) {
         try {
-          this.#session = await openSession({ settings, db, pool, transport, onAttempt: (attempt) => this.#tell(attempt) });
+          this.#session = await openSession({
+            settings,
+            db,
+            pool,
+            transport,
+            onAttempt: (attempt) => this.#tell(attempt),
+          });
           failures = 0;
           this.#announce("running");
           onRunning();

@@ -26,7 +26,8 @@ const majors = chosen.length > 0 ? chosen : Object.keys(VERSIONS);
 const failed = [];
 for (const major of majors) {
   const version = VERSIONS[/** @type {keyof typeof VERSIONS} */ (Number(major))];
-  if (version === undefined) throw new Error(`PostgreSQL ${major} is not supported; ${Object.keys(VERSIONS)} are`);
+  if (version === undefined)
+    throw new Error(`PostgreSQL ${major} is not supported; ${Object.keys(VERSIONS).join(", ")} are`);
   const native = install(major, version);
   console.log(`\n=== PostgreSQL ${version.replace(/\.0-.*$/, "")} ===`);
   const run = spawnSync("npx", ["vitest", "run", ...files], {

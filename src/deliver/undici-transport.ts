@@ -30,7 +30,7 @@ export class UndiciTransport implements Transport {
           {
             origin,
             path: pathname + search,
-            method: request.method as Dispatcher.HttpMethod,
+            method: request.method,
             headers,
             body: request.body,
             // The exchange's own deadline covers the whole; undici's timers only count silence.

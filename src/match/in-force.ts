@@ -1,4 +1,4 @@
-import pg from "pg";
+import { parse as parseArray } from "postgres-array";
 import type { ConfigurationChange } from "../decode/chunk.ts";
 import type { DocEventName } from "../events/doc-event.ts";
 import type { Condition, RequestMethod, RequestStructure, Webhook } from "./webhook.ts";
@@ -131,12 +131,9 @@ function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook
   };
 }
 
-const TEXT_ARRAY_OID: number = 1009;
-
 function toCondition(row: TextRow): Condition | null {
   const functionName = row["condition_function"] ?? null;
   if (functionName === null) return null;
-  const parseArray = pg.types.getTypeParser(TEXT_ARRAY_OID as never, "text") as unknown as (text: string) => string[];
   return {
     functionName,
     columns: parseArray(row["condition_columns"] ?? "{}"),

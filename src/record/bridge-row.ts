@@ -40,9 +40,7 @@ export async function takeOver(db: Kysely<Database>, version: string): Promise<R
         index: row.cursor_index ?? 0,
       },
       flushLsn: parseLsn(row.flush_lsn ?? "0/0"),
-      inForce: new Map(
-        definitions.map(({ webhook_id, definition }) => [webhook_id, definition as unknown as Definition]),
-      ),
+      inForce: new Map(definitions.map(({ webhook_id, definition }) => [webhook_id, definition])),
     };
   });
 }

@@ -68,7 +68,7 @@ export class CheckpointWriter {
 
 /** Kysely on one connection that is used for COPY as well. */
 function kyselyOn(client: pg.Client): Kysely<Database> {
-  const single = Object.assign(client, { release: () => {} }) as unknown as pg.PoolClient;
+  const single = Object.assign(client, { release: () => {} });
   const pool = { connect: async () => single, end: async () => {} } as unknown as pg.Pool;
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }

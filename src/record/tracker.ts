@@ -140,7 +140,7 @@ export class Tracker {
     }
     this.#durableRecords = [];
     this.#touched = new Set();
-    const isSettled = records.length + enqueue.length + requeue.length + dequeue.length + configuration.length === 0;
+    const happened = records.length + enqueue.length + requeue.length + dequeue.length + configuration.length;
     const lag = this.#flushLsn - this.#storedFlushLsn;
     return {
       position: this.#position,
@@ -152,7 +152,7 @@ export class Tracker {
       requeue,
       dequeue,
       configuration,
-      isWorthWriting: !isSettled || lag > MAX_UNSTORED_BYTES,
+      isWorthWriting: happened > 0 || lag > MAX_UNSTORED_BYTES,
     };
   }
 

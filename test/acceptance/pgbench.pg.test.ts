@@ -42,7 +42,9 @@ describe.skipIf(!HAS_PGBENCH).each([
       }
       await load;
       await system.settled(300_000);
-      const [{ count }] = (await system.look("select count(*)::int as count from pgbench_history")) as [{ count: number }];
+      const [{ count }] = (await system.look("select count(*)::int as count from pgbench_history")) as [
+        { count: number },
+      ];
       const logged = await system.look(
         `select webhook, outcome, count(*)::int as rows, count(distinct delivery_id)::int as deliveries
          from walhook.webhook_request_log where outcome = 'delivered' group by 1, 2 order by 1`,
@@ -51,7 +53,10 @@ describe.skipIf(!HAS_PGBENCH).each([
         const requests = system.received(name);
         const ids = new Set(requests.map(({ headers }) => headers["webhook-id"]));
         expect(ids.size, `deliveries of ${name}`).toBe(count);
-        expect(requests.filter((request) => !isSigned(request)), "bad signatures").toEqual([]);
+        expect(
+          requests.filter((request) => !isSigned(request)),
+          "bad signatures",
+        ).toEqual([]);
         expect(bodiesDiffer(requests), "an id with two bodies").toEqual([]);
         if (kills === 0) expect(requests.length, "duplicates").toBe(count);
       }
@@ -60,7 +65,9 @@ describe.skipIf(!HAS_PGBENCH).each([
         { webhook: "history", outcome: "delivered", rows: count, deliveries: count },
       ]);
       const total = system.receiver.requests.length;
-      process.stderr.write(`pgbench ${SECONDS} s, ${kills} kills: ${count} transactions, ${total - 2 * count} duplicates\n`);
+      process.stderr.write(
+        `pgbench ${SECONDS} s, ${kills} kills: ${count} transactions, ${total - 2 * count} duplicates\n`,
+      );
     },
     (SECONDS + 480) * 1000,
   );

@@ -27,7 +27,7 @@ describe("configuration acts on exactly the transactions that commit after its o
     // The toggle is a row change like any other: its place among the others is its commit's place in the WAL.
     for (let round = 0; round < 30; round++) {
       await system.admin("update walhook.webhook set enabled = not enabled where name = 'toggled'");
-        if (round % 10 === 5) {
+      if (round % 10 === 5) {
         await bridge.stop();
         await system.admin("update walhook.webhook set enabled = not enabled where name = 'toggled'");
         await system.admin("update walhook.webhook set enabled = not enabled where name = 'toggled'");
@@ -54,8 +54,12 @@ describe("configuration acts on exactly the transactions that commit after its o
 });
 
 /** The oracle reads the same WAL by another decoder: test_decoding's order of commits is the order of truth. */
-async function eventsByWalOrder({ look }: System): Promise<{ all: readonly string[]; whileEnabled: readonly string[] }> {
-  const rows = (await look("select data from pg_logical_slot_peek_changes('oracle_' || current_database(), null, null)")) as {
+async function eventsByWalOrder({
+  look,
+}: System): Promise<{ all: readonly string[]; whileEnabled: readonly string[] }> {
+  const rows = (await look(
+    "select data from pg_logical_slot_peek_changes('oracle_' || current_database(), null, null)",
+  )) as {
     data: string;
   }[];
   const all: string[] = [];
@@ -67,7 +71,10 @@ async function eventsByWalOrder({ look }: System): Promise<{ all: readonly strin
       all.push(insert[1]!);
       if (isEnabled) whileEnabled.push(insert[1]!);
     }
-    const toggle = /^table walhook\.webhook: UPDATE:.*new-tuple:.* name\[text\]:'toggled'.* enabled\[boolean\]:(true|false)/.exec(data);
+    const toggle =
+      /^table walhook\.webhook: UPDATE:.*new-tuple:.* name\[text\]:'toggled'.* enabled\[boolean\]:(true|false)/.exec(
+        data,
+      );
     if (toggle !== null) isEnabled = toggle[1] === "true";
   }
   const byNumber = (a: string, b: string): number => Number(a) - Number(b);

@@ -82,7 +82,7 @@ describe("the webhooks in force", () => {
     ]);
     expect(moved.inForce.webhooks.get(7)?.headers).toEqual([]);
     expect(moved.inForce.webhooks.get(8)?.headers).toHaveLength(1);
-    expect([...moved.changed.keys()].toSorted()).toEqual([7, 8]);
+    expect([...moved.changed.keys()].toSorted((a, b) => a - b)).toEqual([7, 8]);
   });
 
   it("are immutable: the set before a change stays as it was", () => {

@@ -85,7 +85,8 @@ export async function startSystem(label: string): Promise<System> {
     },
     settled: async (withinMs = 15_000) => {
       await system.caughtUp(withinMs);
-      const isEmpty = async () => (await system.look("select from walhook.webhook_queue where not is_dead")).length === 0;
+      const isEmpty = async () =>
+        (await system.look("select from walhook.webhook_queue where not is_dead")).length === 0;
       await eventually(isEmpty, { withinMs });
     },
     received: (name) => receiver.requests.filter(({ path }) => path === `/${name}`),
