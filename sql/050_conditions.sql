@@ -108,11 +108,13 @@ as $$
   -- Each name has a scope of its own, so that a column called doc, old or event hides none of the three. In the
   -- WHERE clause Postgres refuses aggregates, window functions, sets and whatever is not boolean.
   select format(
-$template$select pg_catalog.array_agg((select (select true
+$template$select pg_catalog.array_agg((select true
+    from (select walhook_doc.*) as doc %3$s
+   where (select true
     from (select walhook_doc as doc, %1$s walhook_question.walhook_event as event) as walhook_scope
    where ((
 %2$s
-))) from (select walhook_doc.*) as doc %3$s) is true order by walhook_question.walhook_place)
+)))) is true order by walhook_question.walhook_place)
   from unnest(%4$s, %5$s, %6$s) with ordinality
          as walhook_question (walhook_docs, walhook_olds, walhook_event, walhook_place),
        lateral %7$s as walhook_doc %8$s$template$,
@@ -303,7 +305,8 @@ begin
   end if;
   select t.* into wide from walhook.toasted_columns(after.doctype_oid, source.sent_columns) t;
   if wide.columns is not null and not compiled.uses_old and after.webhook_docevent ~ 'on_(update|submit|cancel)'
-    and after.webhook_docevent !~ 'on_(change|trash|submit|cancel|update_after_submit)'
+    -- Those that need FULL anyway, see walhook.needs.
+    and after.webhook_docevent !~ 'on_(change|trash|submit|cancel|update_after_submit)' and not 'docstatus' = any (every)
     and (select c.relreplident from pg_class c where c.oid = after.doctype_oid) <> 'f' then
     if wide.has_toasted then
       raise warning 'webhook "%": an UPDATE that leaves a large value of % as it is does not carry it, and then nobody can tell whether the condition holds', after.name, wide.columns

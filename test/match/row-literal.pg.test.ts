@@ -32,7 +32,9 @@ describe("a row literal", () => {
   it("survives being an element of an array of rows", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.option(text), { minLength: 1, maxLength: 4 }), async (values) => {
-        const { rows } = await db.query("select to_jsonb(($1::text[])[2]::text[]) as back", [[null, rowLiteral(values)]]);
+        const { rows } = await db.query("select to_jsonb(($1::text[])[2]::text[]) as back", [
+          [null, rowLiteral(values)],
+        ]);
         expect((rows[0] as { back: unknown }).back).toEqual(values);
       }),
       { numRuns: 100 },
