@@ -5,4 +5,5 @@
 export class DecodeError extends Error {
   override readonly name = "DecodeError";
   readonly code = "decode_failed";
+  readonly hint = "Nothing is lost: the slot keeps everything from here on. Update Walhook, or report this message.";
 }

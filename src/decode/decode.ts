@@ -111,12 +111,19 @@ class Decoder {
     this.#isPlanned = true;
     queueMicrotask(() => {
       this.#isPlanned = false;
-      if (this.#subscriber.closed) return;
+      if (!this.#subscriber.closed) this.#handOnAll();
+    });
+  }
+
+  #handOnAll(): void {
+    try {
       this.#drain();
       this.#builder.addBytes(this.#reader.takeUnclaimedBytes());
       this.#emit();
       if (this.#isSourceDone && !this.#isWaitingForCatalog()) this.#subscriber.complete();
-    });
+    } catch (error) {
+      this.#subscriber.error(error);
+    }
   }
 
   /** Hands on what is pending, up to the first thing that has to wait. */

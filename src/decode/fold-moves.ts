@@ -4,7 +4,8 @@ import type { Row } from "./row-change.ts";
 
 /** How far a DELETE's other half is looked for; the same on every replay, so that the answer is too. */
 const LOOK_AHEAD_CHANGES = 1000;
-const LOOK_AHEAD_BYTES = 1024 * 1024;
+/** Well below half of any high-water mark: what is held back here must not hold the socket back for good. */
+const LOOK_AHEAD_BYTES = 256 * 1024;
 
 /** Whether a DELETE is one half of a moved row. */
 export type Move =
@@ -19,7 +20,7 @@ export type Move =
  * transaction, possibly with changes of other tables between them (triggers). Nothing in the stream tells them
  * from a row that was deleted and another one that was inserted, so they are taken for one where the key is equal
  * but for the columns that the table is partitioned by (see `moveKeyIndexes`). `at` is the DELETE's place
- * in the list; the next change of the same root decides, or the Commit, or 1,000 changes or 1 MiB of others.
+ * in the list; the next change of the same root decides, or the Commit, or 1,000 changes or 256 KiB of others.
  * Pure; positions of the WAL, not of reads, decide, so a replay comes to the same answer.
  */
 export function findMove(pending: readonly Pending[], at: number): Move {

@@ -13,7 +13,10 @@ export interface ReplicationOptions {
   readonly connection: pg.ClientConfig;
   readonly slotName: string;
   readonly publicationNames: readonly string[];
-  /** Bytes received and not released at which the socket is paused; resumed at half of it. Default 64 MiB. */
+  /**
+   * Bytes received and not released at which the socket is paused; resumed at half of it. Default 64 MiB; at least
+   * 1 MiB where `decode` follows, which holds back up to 256 KiB until more has come.
+   */
   readonly highWaterBytes?: number;
   /** How long connecting and starting may take, in milliseconds. Default 30,000. */
   readonly openTimeoutMs?: number;

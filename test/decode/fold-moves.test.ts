@@ -89,12 +89,12 @@ describe("a row that moves between partitions", () => {
     expect(verdict(deleted, change({ kind: "insert", new: ["tue", "7", "n"] }, renamed))).toBe("no");
   });
 
-  it("is looked for up to 1,000 changes or 1 MiB ahead, however they arrive", () => {
+  it("is looked for up to 1,000 changes or 256 KiB ahead, however they arrive", () => {
     const many = Array.from({ length: 999 }, () => other);
     expect(verdict(deleted, ...many, inserted)).toBe("yes");
     expect(verdict(deleted, ...many, other, inserted)).toBe("no");
     expect(verdict(deleted, ...many, other)).toBe("wait");
-    const big = change({ kind: "insert", new: ["x"] }, { ...ROOT, oid: 2 }, 2, 1024 * 1024 + 1);
+    const big = change({ kind: "insert", new: ["x"] }, { ...ROOT, oid: 2 }, 2, 256 * 1024 + 1);
     expect(verdict(deleted, big)).toBe("no");
     expect(verdict(deleted, big, inserted)).toBe("no");
   });
