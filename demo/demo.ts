@@ -23,6 +23,7 @@ const FOLDER = join(dirname(dirname(fileURLToPath(import.meta.url))), ".demo");
 /** A first attempt that fails is followed by another 5 to 6 s later. */
 const DRAIN_WITHIN_MS = 30_000;
 const DRAIN_ON_CTRL_C_MS = 10_000;
+const SAME_SIGNAL_MS = 500;
 
 process.exitCode = await main();
 
@@ -62,10 +63,9 @@ async function demonstrate(
   screen.step(`PostgreSQL on port ${server.port}, data in ${server.dataDir}`);
   const shop = await createShop((database) => server.url(database));
   screen.step(`sales database "shop" ${shop}: customers, orders, invoices, shipments, partitioned measurements`);
-  for (const line of await walhook(["install"], server.url("shop"))) {
-    if (/applied|slot/.test(line)) screen.line(`      ${screen.style("dim", line)}`);
-  }
+  const said = await walhook(["install"], server.url("shop"));
   screen.step("walhook install");
+  for (const line of said) if (/^applied|^the schema|^replication slot/.test(line)) screen.detail(line);
 
   const ledger = new Ledger();
   let writer: Writer | null = null;
@@ -77,7 +77,7 @@ async function demonstrate(
   closers.push(() => receiver.close());
   const webhooks = await createWebhooks((database, role) => server.url(database, role), receiver.url);
   receiver.setSecret(webhooks.secret);
-  screen.step(`${webhooks.names.length} webhooks set up by SQL: ${webhooks.names.join(", ")}`);
+  screen.step(`${webhooks.names.length} webhooks set up by SQL (demo/webhooks.sql): ${webhooks.names.join(", ")}`);
   screen.step(`receiver on port ${receiver.port}, verifies every signature`);
 
   const bridge = new BridgeProcess(server.url("shop", "shop_bridge"), dirname(server.dataDir), (code) => {
@@ -98,9 +98,10 @@ async function demonstrate(
     screen.totals(ledger, writer.transactions),
   );
   // A stopped bridge has written everything down, so the log can be compared with what arrived.
+  screen.endTotals();
+  screen.line(screen.style("dim", "stopping the bridge"));
   const exitCode = await bridge.stop();
   const logged = await countLogged(server.url("shop"), [...ledger.ids]);
-  screen.endTotals();
   return printSummary(screen, {
     ledger,
     logged,
@@ -131,10 +132,16 @@ async function drain(ledger: Ledger, withinMs: number, show: () => void): Promis
 
 /** The first Ctrl-C ends the demo in order, a second one at once. */
 function listenForStop(stop: AbortController, screen: Screen): void {
+  let firstAt = 0;
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
-      // oxlint-disable-next-line unicorn/no-process-exit -- the second signal means: now.
-      if (stop.signal.aborted) process.exit(130);
+      if (stop.signal.aborted) {
+        // A terminal's Ctrl-C reaches this process, and npm passes it on once more.
+        if (Date.now() - firstAt < SAME_SIGNAL_MS) return;
+        // oxlint-disable-next-line unicorn/no-process-exit -- the second signal means: now.
+        process.exit(130);
+      }
+      firstAt = Date.now();
       screen.line(screen.style("dim", "stopping; once more to end at once"));
       stop.abort();
     });

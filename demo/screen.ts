@@ -44,9 +44,23 @@ export class Screen {
     this.line(this.style("bold", text));
   }
 
-  /** Something that is under way or done, at the start and the end. */
+  /** Something that is done. Long texts are broken at spaces. */
   step(text: string): void {
-    this.line(`  ${this.style("green", "•")} ${text}`);
+    let line = "";
+    let bullet = "•";
+    for (const word of text.split(" ")) {
+      if (line !== "" && line.length + 1 + word.length > this.width - 4) {
+        this.line(`  ${this.style("green", bullet)} ${line}`);
+        bullet = " ";
+        line = word;
+      } else line = line === "" ? word : `${line} ${word}`;
+    }
+    this.line(`  ${this.style("green", bullet)} ${line}`);
+  }
+
+  /** What belongs to a step. */
+  detail(text: string): void {
+    this.line(this.style("dim", `    ${text}`));
   }
 
   /** One request that arrived. */
@@ -58,15 +72,15 @@ export class Screen {
       : request.status >= 300
         ? [`answered ${request.status}, comes again`, "yellow"]
         : ["✓ signed", "green"];
-    const document = `${request.doctype} ${request.document}`.trim();
-    const room = this.width - 8 - 18 - 13 - 10 - 9 - 5;
+    const document = `${request.doctype} ${readable(request.document)}`.trim();
+    const room = this.width - "12:00:00 customer-changed  after_insert  1234.5 ms ✓ signed".length - 1;
     this.line(
       [
         this.style("dim", time),
         this.style("cyan", request.webhook.padEnd(17)),
         request.event.padEnd(12),
         fit(document, room),
-        latency.padStart(9),
+        latency.padStart(10),
         this.style(style, mark),
       ].join(" "),
     );
@@ -102,6 +116,12 @@ export class Screen {
     // styleText looks at standard output's colours by itself only in newer versions of Node.
     return this.#hasColour ? styleText(style, text) : text;
   }
+}
+
+/** The name of a document whose key has several columns is a JSON array; people read its parts. */
+function readable(document: string): string {
+  if (!document.startsWith("[")) return document;
+  return (JSON.parse(document) as readonly string[]).join(" / ");
 }
 
 /** Exactly so many columns: padded, or cut with an ellipsis. */

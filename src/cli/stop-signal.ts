@@ -5,6 +5,7 @@ type Signal = "SIGINT" | "SIGTERM";
 
 /** How long a graceful stop may take, from the first signal. */
 const STOP_WITHIN_MS = 10_000;
+const SAME_WISH_MS = 500;
 
 /** The wish of whoever runs the process that it ends. */
 export interface StopSignal {
@@ -29,9 +30,13 @@ export function listenForStop(onFirst: (signal: Signal) => void): StopSignal {
   const { signal } = controller;
   let timer: NodeJS.Timeout | undefined;
   const expiry = new AbortController();
+  let firstAt = 0;
   const listener = (name: Signal): void => {
+    // A terminal's Ctrl-C reaches this process, and npx passes it on once more: that is one wish.
+    if (signal.aborted && Date.now() - firstAt < SAME_WISH_MS) return;
     // oxlint-disable-next-line unicorn/no-process-exit -- the second signal means: now.
     if (signal.aborted) process.exit(128 + constants.signals[name]);
+    firstAt = Date.now();
     timer = setTimeout(() => expiry.abort(), STOP_WITHIN_MS);
     onFirst(name);
     controller.abort();
