@@ -156,6 +156,10 @@ export class Conditions {
     session ??= await ConditionSession.open(this.#connection);
     try {
       return await use(session);
+    } catch (error) {
+      // The server says goodbye before the socket ends: whoever asks again must not get this session.
+      void session.close();
+      throw error;
     } finally {
       if (this.#isClosed) await session.close();
       else if (session.isUsable) this.#idle.push(session);

@@ -211,7 +211,6 @@ describe("a condition leaves nothing behind", () => {
       "drop function public.become()",
       `grant "${world.roles.admin}" to public`,
       "perform nextval('numbers')",
-      "perform lo_create(4711)",
       "perform set_config('transaction_read_only', 'off', true)",
       "set transaction read write",
       "commit",
@@ -220,6 +219,13 @@ describe("a condition leaves nothing behind", () => {
       expect(await verdict(await world.compile("act() like 'refused: %'")), statement).toBe("true");
     }
     const { rows } = await world.admin("select count(*)::int as n from stash");
+    expect(rows[0]).toEqual({ n: 0 });
+  });
+
+  it("what Postgres lets through in a read-only transaction is rolled back", async () => {
+    await tool("act", "perform lo_create(4711); notify planted; return 'done';");
+    await verdict(await world.compile("act() is not null"));
+    const { rows } = await world.db.query("select count(*)::int as n from pg_largeobject_metadata where oid = 4711");
     expect(rows[0]).toEqual({ n: 0 });
   });
 
