@@ -29,7 +29,7 @@ as $$
     select exists (select from pg_attribute a where a.attrelid = relation and a.attname = 'docstatus' and not a.attisdropped
                      and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)) as is_submittable,
            -- A row that moves between partitions is a DELETE and an INSERT, which only the key can bring together.
-           exists (select from pg_class c join pg_index i on i.indrelid = c.oid and i.indisprimary
+           exists (select from pg_class c join pg_index i on i.indrelid = c.oid and i.indisprimary and i.indimmediate
                     where c.oid = relation and c.relkind = 'p') as can_move
   )
   select coalesce(bool_or(events && '{on_update,on_change,on_trash,on_submit,on_cancel,on_update_after_submit}'

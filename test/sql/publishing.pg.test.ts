@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { serverMajor } from "../support/database.ts";
+import { eventually } from "../support/eventually.ts";
 import { notices, refusal, watchedDatabase, type WatchedDatabase } from "./watched-database.ts";
 
 let watched: WatchedDatabase;
@@ -131,6 +132,39 @@ describe("a table", () => {
     await watched.app.query(
       "insert into computed (id, a) values (1, 1); update computed set a = 2; delete from computed",
     );
+  });
+});
+
+describe("two people who configure at once", () => {
+  it("wait for each other: a table that one leaves and another watches stays published", async () => {
+    await watched.app.query("create table shared (id int primary key)");
+    await watched.webhook("first", "shared", "on_update");
+    const second = await watched.db.connect(watched.roles.admin);
+    await watched.admin.query("begin; delete from walhook.webhook");
+    const added = second.query(
+      `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
+       values ('second', 'shared', 'on_update', 'https://example.com')`,
+    );
+    await eventually(
+      async () => (await watched.rows("select from pg_locks where locktype = 'advisory' and not granted")).length,
+    );
+    await watched.admin.query("commit");
+    await added;
+    expect(await published()).toEqual({ shared: "walhook_all" });
+  });
+
+  it("take nothing away in a transaction that cannot see what the others have committed", async () => {
+    await watched.app.query("create table snapshot (id int primary key)");
+    await watched.webhook("first", "snapshot", "on_trash");
+    const other = await watched.db.connect(watched.roles.admin);
+    await watched.admin.query("begin isolation level repeatable read; select from walhook.webhook");
+    await other.query(
+      `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
+       values ('second', 'snapshot', 'on_trash', 'https://example.com')`,
+    );
+    await watched.webhook("third", "snapshot", "after_insert");
+    await watched.admin.query("commit");
+    expect([await published(), await identity("snapshot")]).toEqual([{ snapshot: "walhook_all" }, "f"]);
   });
 });
 
