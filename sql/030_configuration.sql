@@ -374,6 +374,11 @@ begin
         hint = 'It has ' || (select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a where a.attrelid = w.doctype_oid and a.attnum > 0 and not a.attisdropped) || '.';
     end if;
   else
+    if lower(new.key) in ('webhook-id', 'webhook-timestamp', 'webhook-signature', 'x-frappe-webhook-signature', 'content-length',
+                          'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'expect', 'te', 'trailer') then
+      raise exception 'webhook "%": header % cannot be set', w.name, new.key using errcode = 'invalid_parameter_value',
+        hint = 'It says who signed what, or how the connection works, and is Walhook''s own.';
+    end if;
     problem := walhook.template_problem(new.value);
     if problem is not null then
       raise exception 'webhook "%": header %: %', w.name, new.key, problem using errcode = 'syntax_error';

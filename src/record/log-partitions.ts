@@ -37,6 +37,8 @@ export class LogPartitions {
       await sql`select walhook.drop_log_partitions(make_interval(days => ${this.#retentionDays}), null)`.execute(
         this.#db,
       );
+      // What a busy table kept from being restored when its last webhook went.
+      await sql`select walhook.settle_replica_identities()`.execute(this.#db);
     } catch (error) {
       this.#onProblem(error);
     }

@@ -147,6 +147,12 @@ describe("a row of data or header", () => {
     expect(message).toContain('there is no webhook "nobody"');
   });
 
+  it("refuses a header that is Walhook's own", async () => {
+    const insert =
+      "insert into walhook.webhook_header (webhook, key, value) values ('new-order', 'Webhook-Signature', 'v1,x')";
+    expect((await refusal(watched.admin.query(insert))).message).toContain("cannot be set");
+  });
+
   it("refuses a header that would be two", async () => {
     const insert = "insert into walhook.webhook_header (webhook, key, value) values ('new-order', $1, $2)";
     expect((await refusal(watched.admin.query(insert, ["X-A", "a\r\nX-B: b"]))).message).toContain("one_line");
