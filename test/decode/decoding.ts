@@ -4,7 +4,7 @@ import type { Chunk, ConfigurationTable } from "../../src/decode/chunk.ts";
 import { type DecodeOptions, decode } from "../../src/decode/decode.ts";
 import { START } from "../../src/decode/position.ts";
 import type { RowChange } from "../../src/decode/row-change.ts";
-import type { ReplicationStream } from "../../src/replication/replication-stream.ts";
+import type { ReplicationOptions, ReplicationStream } from "../../src/replication/replication-stream.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { open } from "../replication/streaming.ts";
@@ -29,8 +29,9 @@ export function catalogOf(database: TestDatabase): Catalog {
 export async function decodeFrom(
   database: TestDatabase,
   options: Partial<DecodeOptions> & { readonly configurationOids?: ReadonlyMap<number, ConfigurationTable> } = {},
+  streaming: Partial<ReplicationOptions> = {},
 ): Promise<Decoding> {
-  const stream = await open(database);
+  const stream = await open(database, streaming);
   const chunks: Chunk[] = [];
   const changes: RowChange[] = [];
   const decoding = { chunks, changes, receivedBytes: 0, error: null as Error | null, stream };

@@ -30,8 +30,8 @@ beforeAll(async () => {
     create table place_b partition of place for values in ('b');
     create table audit (what text);
     create function note() returns trigger language plpgsql as $$
-      begin insert into audit values (old.id), (old.region); return old; end $$;
-    create trigger noted before delete on place_a for each row execute function note();
+      begin insert into audit values (new.id), (new.region); return new; end $$;
+    create trigger noted before insert on place_b for each row execute function note();
   `);
   await publish(database, "item, configuration, place, audit");
   for (const sql of [
