@@ -133,7 +133,8 @@ async function reachableBinaries(nativeDir: string, owner: SystemUser | null): P
   const copy = join(tmpdir(), `walhook-postgres-${nativeDir.replaceAll(/[^a-z0-9]+/gi, "-").slice(-60)}`);
   if (!(await exists(join(copy, ".complete")))) {
     await rm(copy, { recursive: true, force: true });
-    await cp(nativeDir, copy, { recursive: true });
+    // Links stay relative: an absolute one would lead back to where the server must not read.
+    await cp(nativeDir, copy, { recursive: true, verbatimSymlinks: true });
     await writeFile(join(copy, ".complete"), "");
   }
   await chmod(copy, 0o755);
