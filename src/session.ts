@@ -22,6 +22,7 @@ import { CheckpointWriter } from "./record/checkpoint-writer.ts";
 import { InFlight } from "./record/in-flight.ts";
 import { LogPartitions } from "./record/log-partitions.ts";
 import { Recorder } from "./record/recorder.ts";
+import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
 import { toOrderChunk } from "./render/order-chunk.ts";
 import { openReplication } from "./replication/replication-stream.ts";
@@ -104,6 +105,9 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
     const partitions = new LogPartitions(db, settings.retentionDays, () => {});
     closers.push(() => partitions.close());
     partitions.start();
+    const unused = new UnusedConditions(db);
+    closers.push(() => unused.close());
+    unused.start();
     const leaves = new LeafIdentities(db);
     closers.push(() => leaves.close());
     const matcher = new Matcher(inForce, () => rights.held, conditions);

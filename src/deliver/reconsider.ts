@@ -25,6 +25,7 @@ export async function reconsider(
   const event = thawEvent(ticket.change ?? "{}", { commitLsn: position.commitLsn, commitTimeUs, xid }, position);
   const question = questionOf(webhook, event);
   if (question.kind === "undecidable") return { kind: "unsendable", outcome: "undecidable", reason: question.reason };
+  if (question.kind === "undecided") return { kind: "later", reason: question.reason };
   if (question.kind === "ask") {
     const verdict = await conditions.askParked(question.question);
     switch (verdict.kind) {

@@ -15,6 +15,7 @@ interface FrozenEvent {
   readonly relation: Relation;
   readonly new: FrozenRow | null;
   readonly old: FrozenRow | null;
+  readonly oversized?: readonly number[];
 }
 
 /** A doc event with its raw change as JSON text, for `webhook_queue.change`. Place and transaction have columns of their own. */
@@ -26,6 +27,7 @@ export function freezeEvent({ name, docname, oldDocname, change }: DocEvent): st
     kind: change.kind,
     relation: change.relation,
     new: change.kind === "insert" || change.kind === "update" ? freezeRow(change.new) : null,
+    ...(change.oversized === undefined ? {} : { oversized: change.oversized }),
     old: (change.kind === "update" && change.old !== null) || change.kind === "delete" ? freezeRow(change.old!) : null,
   };
   return JSON.stringify(frozen);
@@ -38,11 +40,12 @@ export function thawEvent(text: string, transaction: Transaction, position: Posi
 }
 
 function thawChange(
-  frozen: Pick<FrozenEvent, "kind" | "relation" | "new" | "old">,
+  frozen: Pick<FrozenEvent, "kind" | "relation" | "new" | "old" | "oversized">,
   transaction: Transaction,
   position: Position,
 ): RowChange {
-  const place = { transaction, position, relation: frozen.relation };
+  const { relation, oversized } = frozen;
+  const place = { transaction, position, relation, ...(oversized === undefined ? {} : { oversized }) };
   switch (frozen.kind) {
     case "insert":
       return { ...place, kind: "insert", new: thawRow(frozen.new ?? []) };

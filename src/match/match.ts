@@ -1,5 +1,6 @@
 import type { Row, RowChange } from "../decode/row-change.ts";
 import type { DocEvent } from "../events/doc-event.ts";
+import { rowAfter } from "../events/row-after.ts";
 import type { Conditions } from "./conditions.ts";
 import type { Question, Verdict } from "./question.ts";
 import type { InForce } from "./in-force.ts";
@@ -65,10 +66,7 @@ function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | un
   if (!event.isCertain) return { ...blank, obstacle: { kind: "undecidable", reason: oldUnknown(event) } };
   if (heldBecause !== undefined) return { ...blank, obstacle: { kind: "undecided", reason: heldBecause } };
   if (webhook.condition === null) return { ...blank, obstacle: null };
-  const missing = missingColumn(webhook.condition, event);
-  if (missing === null) return { ...blank, obstacle: null };
-  const reason = `the condition could need ${missing}, which the WAL does not carry for this change; ${REMEDY}`;
-  return { ...blank, obstacle: { kind: "undecidable", reason } };
+  return { ...blank, obstacle: missingValue(webhook.condition, event) };
 }
 
 const REMEDY = "REPLICA IDENTITY FULL on the table (every partition included) makes it carry all values";
@@ -77,39 +75,32 @@ function oldUnknown(event: DocEvent): string {
   return `whether ${event.name} happened depends on the row before, which the WAL does not carry; ${REMEDY}`;
 }
 
-/** The row that conditions and templates see as `doc`: after the change, for a delete before it. */
-export function docOf(change: RowChange): Row | null {
-  switch (change.kind) {
-    case "insert":
-    case "update":
-      return change.new;
-    case "delete":
-      return change.old;
-    case "truncate":
-      return null;
-    default:
-      return change satisfies never;
-  }
+/** The row that conditions see as `old`: before an update or a delete; all NULL for every other change. */
+function oldOf(change: RowChange): Row | null {
+  return change.kind === "update" || change.kind === "delete" ? change.old : null;
 }
 
-/** The row that conditions see as `old`: before an update; of no meaning (all NULL) for every other change. */
-export function oldOf(change: RowChange): Row | null {
-  return change.kind === "update" ? change.old : null;
-}
-
-function missingColumn(condition: Condition, event: DocEvent): string | null {
-  const { change } = event;
+/** Why a condition cannot be asked about this change; null where it can. */
+function missingValue(condition: Condition, { change }: DocEvent): Candidate["obstacle"] {
   const indexes = columnIndexes(condition, change);
-  const doc = docOf(change);
+  const doc = rowAfter(change);
   const old = oldOf(change);
   for (let i = 0; i < indexes.length; i++) {
     const index = indexes[i] ?? -1;
     const name = condition.columns[i];
-    if (doc !== null && (index < 0 || doc[index] === undefined)) return `doc.${name}`;
-    if (condition.usesOld && change.kind === "update" && (old === null || old[index] === undefined))
-      return `old.${name}`;
+    if (index < 0) {
+      const reason = `the condition reads ${name}, which ${change.relation.doctype} no longer has; mend it with an UPDATE of walhook.webhook`;
+      return { kind: "undecided", reason };
+    }
+    if (doc !== null && doc[index] === undefined) return unknownValue(`doc.${name}`);
+    if (condition.usesOld && change.kind === "update" && old?.[index] === undefined) return unknownValue(`old.${name}`);
   }
   return null;
+}
+
+function unknownValue(name: string): Candidate["obstacle"] {
+  const reason = `the condition could need ${name}, which the WAL does not carry for this change; ${REMEDY}`;
+  return { kind: "undecidable", reason };
 }
 
 const indexCache = new WeakMap<RowChange["relation"], Map<string, readonly number[]>>();
@@ -129,12 +120,12 @@ function columnIndexes(condition: Condition, { relation }: RowChange): readonly 
 export type OneQuestion =
   | { readonly kind: "none" }
   | { readonly kind: "ask"; readonly question: Question }
-  | { readonly kind: "undecidable"; readonly reason: string };
+  | { readonly kind: "undecidable" | "undecided"; readonly reason: string };
 
 /** The question for one event alone, as an undecided delivery asks it again. */
 export function questionOf(webhook: Webhook, event: DocEvent): OneQuestion {
   const candidate = toCandidate(webhook, event, undefined);
-  if (candidate.obstacle !== null) return { kind: "undecidable", reason: candidate.obstacle.reason };
+  if (candidate.obstacle !== null) return candidate.obstacle;
   const [gathered] = collectQuestions([candidate]);
   return gathered === undefined ? { kind: "none" } : { kind: "ask", question: gathered.question };
 }
@@ -156,7 +147,7 @@ function collectQuestions(candidates: readonly Candidate[]): readonly Gathered[]
     if (batch === undefined) byWebhook.set(webhook.id, (batch = { askers: [], doc: [], old: [], event: [] }));
     const indexes = columnIndexes(webhook.condition, event.change);
     batch.askers.push(candidate);
-    batch.doc.push(toLiteral(docOf(event.change), indexes));
+    batch.doc.push(toLiteral(rowAfter(event.change), indexes));
     batch.old.push(webhook.condition.usesOld ? toLiteral(oldOf(event.change), indexes) : null);
     batch.event.push(event.name);
   }

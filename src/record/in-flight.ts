@@ -14,6 +14,8 @@ import { Window } from "../deliver/window.ts";
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
+import { setState } from "../match/rights-watch.ts";
+import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import type { Durable } from "./recorder.ts";
 import { Tracker } from "./tracker.ts";
@@ -105,6 +107,7 @@ export class InFlight {
     if (chunk.change !== null) {
       this.#inForce = chunk.change.inForce;
       this.#courier.reconfigure(this.#inForce);
+      this.#showProblems(chunk.change.changed.keys());
       this.wake();
     }
     this.#options.onProgress();
@@ -138,6 +141,15 @@ export class InFlight {
     this.#isClosed = true;
     await this.#feeder.close();
     await this.#courier.drain(0);
+  }
+
+  /** A template that the database could not check: nothing of it can be rendered, and the DBA is told at once. */
+  #showProblems(webhookIds: Iterable<number>): void {
+    for (const id of webhookIds) {
+      const webhook = this.#inForce.webhooks.get(id);
+      const problem = webhook === undefined ? null : templateProblem(webhook);
+      if (problem !== null) setState(this.#options.db, id, "invalid", problem).catch(this.#options.onFailure);
+    }
   }
 
   #sendable(): number[] {
