@@ -389,13 +389,25 @@ create function walhook.ask_rows(function_name text, doc text[], old text[], eve
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- In groups, of which only those with a bad row are asked again row by row: no row more than twice.
+  size constant integer := ceil(sqrt(cardinality(event)));
   answers text[] := '{}';
+  last integer;
 begin
-  for n in 1 .. cardinality(event) loop
+  for first in 1 .. cardinality(event) by greatest(size, 1) loop
+    last := least(first + size - 1, cardinality(event));
     begin
-      answers := answers || case when (walhook.ask(function_name, doc[n:n], old[n:n], event[n:n]))[1] then 't' else 'f' end;
+      answers := answers || array(select case when v.verdict then 't' else 'f' end
+        from unnest(walhook.ask(function_name, doc[first:last], old[first:last], event[first:last]))
+          with ordinality as v (verdict, n) order by v.n);
     exception when assert_failure or others then
-      answers := answers || format('error: %s %s', sqlstate, sqlerrm);
+      for n in first .. last loop
+        begin
+          answers := answers || case when (walhook.ask(function_name, doc[n:n], old[n:n], event[n:n]))[1] then 't' else 'f' end;
+        exception when assert_failure or others then
+          answers := answers || format('error: %s %s', sqlstate, sqlerrm);
+        end;
+      end loop;
     end;
   end loop;
   return answers;

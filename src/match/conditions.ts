@@ -9,6 +9,8 @@ const SUSPEND_AFTER = 3;
 const TOGETHER = 0.4;
 /** How many are asked side by side, each on a connection of its own, when the statement for all failed. */
 const AT_ONCE = 8;
+/** Kept open between questions: one for live ones, one for parked ones. */
+const MOST_IDLE = 2;
 /** A SELECT list has at most 1,664 columns, and one bad row makes its whole statement be asked again. */
 const MOST_TOGETHER = 200;
 
@@ -21,7 +23,8 @@ export class Conditions {
   readonly #timeoutMs: number;
   /** Timeouts in a row, by function: a condition that was changed starts afresh. */
   readonly #timeouts = new Map<string, number>();
-  /** Idle sessions: usually one for live questions and one for parked ones. */
+  /** Functions whose last answer was an error: they would spoil the statement for all. */
+  readonly #failing = new Set<string>();
   readonly #idle: ConditionSession[] = [];
   #isClosed = false;
 
@@ -46,7 +49,7 @@ export class Conditions {
     for (const question of questions) {
       const timeouts = this.#timeouts.get(question.functionName) ?? 0;
       if (timeouts >= SUSPEND_AFTER || question.event.length === 0) verdicts.set(question, all(question, TIMEOUT));
-      else if (timeouts > 0) suspects.push(question);
+      else if (timeouts > 0 || this.#failing.has(question.functionName)) suspects.push(question);
       else trusted.push(question);
     }
     await Promise.all([this.#askTogether(trusted, deadline, verdicts), this.#askEach(suspects, deadline, verdicts)]);
@@ -114,6 +117,7 @@ export class Conditions {
       case "timeout":
         return this.#timedOut(question);
       case "error":
+        this.#failing.add(question.functionName);
         // No other row would be answered either; a single row has nobody to be told apart from.
         if (isBroken(reply.sqlState)) return all(question, ofError(reply.sqlState, reply.message));
         return this.#askRows(question, deadline);
@@ -138,6 +142,7 @@ export class Conditions {
 
   #understand({ functionName, event }: Question, answers: readonly boolean[] = []): readonly Verdict[] {
     this.#timeouts.delete(functionName);
+    this.#failing.delete(functionName);
     return event.map((_, row) => ofBoolean(answers[row]));
   }
 
@@ -161,7 +166,7 @@ export class Conditions {
       void session.close();
       throw error;
     } finally {
-      if (this.#isClosed) await session.close();
+      if (this.#isClosed || this.#idle.length >= MOST_IDLE) void session.close();
       else if (session.isUsable) this.#idle.push(session);
     }
   }
