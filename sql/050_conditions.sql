@@ -392,16 +392,16 @@ declare
   -- In groups, of which only those with a bad row are asked again row by row: no row more than twice.
   size constant integer := ceil(sqrt(cardinality(event)));
   answers text[] := '{}';
-  last integer;
+  high integer;
 begin
-  for first in 1 .. cardinality(event) by greatest(size, 1) loop
-    last := least(first + size - 1, cardinality(event));
+  for low in 1 .. cardinality(event) by greatest(size, 1) loop
+    high := least(low + size - 1, cardinality(event));
     begin
       answers := answers || array(select case when v.verdict then 't' else 'f' end
-        from unnest(walhook.ask(function_name, doc[first:last], old[first:last], event[first:last]))
+        from unnest(walhook.ask(function_name, doc[low:high], old[low:high], event[low:high]))
           with ordinality as v (verdict, n) order by v.n);
     exception when assert_failure or others then
-      for n in first .. last loop
+      for n in low .. high loop
         begin
           answers := answers || case when (walhook.ask(function_name, doc[n:n], old[n:n], event[n:n]))[1] then 't' else 'f' end;
         exception when assert_failure or others then
