@@ -420,6 +420,27 @@ create or replace trigger webhook_header_50_touch after insert or update or dele
 create or replace trigger webhook_data_50_touch after insert or update or delete on walhook.webhook_data
   for each row execute function walhook.touch_parent();
 
+-- TRUNCATE -----------------------------------------------------------------------------------------------------------
+
+create or replace function walhook.refuse_truncate() returns trigger
+  language plpgsql security invoker set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'walhook.% cannot be truncated', tg_table_name using errcode = 'feature_not_supported',
+    detail = 'The bridge learns of configuration from row changes, and TRUNCATE has none.',
+    hint = format('delete from walhook.%I;', tg_table_name);
+end $$;
+comment on function walhook.refuse_truncate() is 'Trigger: configuration tables take DELETE, not TRUNCATE.';
+
+create or replace trigger webhook_00_truncate before truncate on walhook.webhook
+  for each statement execute function walhook.refuse_truncate();
+create or replace trigger webhook_header_00_truncate before truncate on walhook.webhook_header
+  for each statement execute function walhook.refuse_truncate();
+create or replace trigger webhook_data_00_truncate before truncate on walhook.webhook_data
+  for each statement execute function walhook.refuse_truncate();
+create or replace trigger webhook_secret_00_truncate before truncate on walhook.webhook_secret
+  for each statement execute function walhook.refuse_truncate();
+
 insert into walhook.migration (version, name) values (30, 'configuration') on conflict do nothing;
 
 commit;
