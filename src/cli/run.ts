@@ -1,11 +1,10 @@
-import type { BridgeActivity } from "../bridge.ts";
 import { connect, displayUrl } from "../db/connection.ts";
 import { ensureBridgeSlot } from "../db/create-bridge-slot.ts";
 import { classify, EXIT_CODES, explain } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { VERSION } from "../version.ts";
 import type { Command, CommandContext } from "./command.ts";
-import type { Log, LogFields } from "./log.ts";
+import { logActivity, logWaits } from "./log-activity.ts";
 import { listenForStop, type StopSignal } from "./stop-signal.ts";
 
 /** `walhook run`: the bridge, until it is told to stop. */
@@ -75,7 +74,7 @@ async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): 
     concurrencyPerWebhook: config.concurrencyPerWebhook,
     retentionDays: config.retentionDays,
   });
-  bridge.activity.subscribe((activity) => logActivity(log, activity));
+  bridge.activity.subscribe(logActivity(log));
   const stopping = stop.requested.then(() => Promise.race([bridge.stop().then(() => true), stop.overdue]));
   const started = bridge.start();
   started.catch(() => {});
@@ -92,6 +91,7 @@ const RETRY_EVERY_MS = 2000;
  * @returns false where it was told to stop first
  */
 async function prepareSlot({ config, log }: CommandContext, stop: StopSignal): Promise<boolean> {
+  const waits = logWaits(log);
   while (!stop.signal.aborted) {
     try {
       if (await needsSlot(config.databaseUrl)) {
@@ -103,9 +103,8 @@ async function prepareSlot({ config, log }: CommandContext, stop: StopSignal): P
       }
       return true;
     } catch (error) {
-      const { kind, code, message, hint } = classify(error);
-      if (kind === "fatal") throw error;
-      log("warn", "waiting for the database", facts(code, message, hint));
+      if (classify(error).kind === "fatal") throw error;
+      waits(error);
       await stop.sleep(RETRY_EVERY_MS);
     }
   }
@@ -120,33 +119,4 @@ async function needsSlot(url: string): Promise<boolean> {
   } finally {
     await client.end();
   }
-}
-
-function logActivity(log: Log, activity: BridgeActivity): void {
-  if (activity.kind === "attempt") {
-    const { attempt } = activity;
-    const isEnd = attempt.outcome !== "delivered" && attempt.outcome !== "retry";
-    log(isEnd ? "warn" : "debug", `webhook ${attempt.outcome}`, {
-      delivery: attempt.delivery.id,
-      webhook: attempt.delivery.webhookName,
-      doctype: attempt.delivery.doctype,
-      docname: attempt.delivery.docname,
-      event: attempt.delivery.docevent,
-      attempt: attempt.attempt,
-      status: attempt.statusCode,
-      ms: attempt.durationMs,
-      error: attempt.error,
-    });
-    return;
-  }
-  if (activity.error === null) {
-    log("info", activity.state);
-    return;
-  }
-  const { code, message, hint } = classify(activity.error);
-  log(activity.state === "failed" ? "error" : "warn", activity.state, facts(code, message, hint));
-}
-
-function facts(code: string, error: string, hint: string | null): LogFields {
-  return hint === null ? { code, error } : { code, error, hint };
 }

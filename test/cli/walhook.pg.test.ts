@@ -30,7 +30,7 @@ describe("without a database", () => {
 
   test("run waits for a database that is down, and still stops at once when told to", async () => {
     const run = startCli(["run"], { DATABASE_URL: "postgresql://me@127.0.0.1:1/shop" });
-    await run.line(/warn {2}waiting for the database code=database_down/);
+    await run.line(/warn {2}waiting code=database_down/);
     run.child.kill("SIGTERM");
     expect(await run.ended).toMatchObject({ code: 0 });
   });

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { logActivity } from "../../src/cli/log-activity.ts";
+import type { LogLevel } from "../../src/cli/log.ts";
+
+function refused(): Error {
+  return Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+}
+
+test("an outage is one warning however long it lasts, its further attempts are for debugging", () => {
+  const lines: [LogLevel, string, unknown][] = [];
+  const tell = logActivity((level, message, fields) => lines.push([level, message, fields?.["code"]]));
+  tell({ kind: "state", state: "running", error: null });
+  for (const error of [new Error("Connection terminated unexpectedly"), refused(), refused(), refused()]) {
+    tell({ kind: "state", state: "waiting", error });
+  }
+  tell({ kind: "state", state: "running", error: null });
+  tell({ kind: "state", state: "waiting", error: refused() });
+  tell({ kind: "state", state: "failed", error: Object.assign(new Error("gone"), { code: "28P01" }) });
+  expect(lines).toEqual([
+    ["info", "running", undefined],
+    ["warn", "waiting", "connection_lost"],
+    ["warn", "waiting", "database_down"],
+    ["debug", "waiting", "database_down"],
+    ["debug", "waiting", "database_down"],
+    ["info", "running", undefined],
+    ["warn", "waiting", "database_down"],
+    ["error", "failed", "wrong_password"],
+  ]);
+});
