@@ -131,13 +131,13 @@ comment on function walhook.condition_query(text, text, boolean, text, text, tex
 
 create or replace function walhook.create_as(path text, statement text) returns void
   language plpgsql set search_path = pg_catalog, pg_temp
+  -- What a text means must not depend on the author's session, but for its search_path.
+  set check_function_bodies = on set standard_conforming_strings = on set transform_null_equals = off
 as $$
 begin
-  -- What a text means must not depend on the author's session, but for its search_path.
-  perform set_config('check_function_bodies', 'on', true), set_config('standard_conforming_strings', 'on', true),
-          set_config('transform_null_equals', 'off', true), set_config('search_path', path, true);
+  -- For this function alone: its own setting ends with it, and this with that.
+  perform set_config('search_path', path, true);
   execute statement;
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 end $$;
 comment on function walhook.create_as(text, text) is 'Runs a CREATE FUNCTION statement with the author''s search_path in force.';
 

@@ -152,7 +152,9 @@ export class Conditions {
   }
 
   #run<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<readonly T[]>> {
-    return this.#withSession((session) => session.ask<T>(asker, questions, Math.max(1, withinMs)));
+    // However late it is: no condition is to blame for a pause of ours.
+    const fairMs = Math.max(this.#timeoutMs / 10, withinMs);
+    return this.#withSession((session) => session.ask<T>(asker, questions, fairMs));
   }
 
   async #withSession<T>(use: (session: ConditionSession) => Promise<T>): Promise<T> {

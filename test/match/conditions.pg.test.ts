@@ -117,6 +117,8 @@ describe("a condition is what Postgres says it is", () => {
     const compiled = await world.compile("doc.total = 5 and old.total is null", "sums");
     const doc: Row = compiled.columns.includes("total") ? { total: "5" } : { a: "2", b: "3" };
     expect(await kinds(compiled, { doc, old: null }, { doc: {}, old: null })).toEqual(["true", "false"]);
+    const whole = await world.compile("(to_jsonb(doc) ->> 'total')::int = 5 and doc.\"odd \"\"name\" = 'x'", "sums");
+    expect(await kinds(whole, { doc: { ...doc, 'odd "name': "x" } })).toEqual(["true"]);
   });
 
   it("answers hundreds of rows of many webhooks in their order", async () => {

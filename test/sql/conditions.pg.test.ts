@@ -49,6 +49,21 @@ describe("what a condition reads", () => {
     });
   });
 
+  it("a virtual generated column, which is never in the stream, is computed too", async () => {
+    if ((await serverMajor(world.db)) < 18) return;
+    await world.app(`create table virtual (id integer primary key, "a ""b" integer, c text,
+      twice integer generated always as ("a ""b" * 2) virtual)`);
+    expect(await world.compile("doc.twice = 4", "virtual")).toMatchObject({ columns: ['a "b'] });
+    expect(await world.compile("to_jsonb(doc) ? 'twice'", "virtual")).toMatchObject({ columns: ["id", 'a "b', "c"] });
+  });
+
+  it("of a partitioned table are the root's columns", async () => {
+    await world.app(`create table parts (id integer, day date, note text, primary key (id, day)) partition by range (day);
+      create table parts_1 (note text, day date not null, id integer not null);
+      alter table parts attach partition parts_1 default`);
+    expect(await world.compile("doc.note = 'x' and doc.id > 0", "parts")).toMatchObject({ columns: ["id", "note"] });
+  });
+
   it("is immutable where it depends on doc, old and event alone; else a NOTICE says what that means", async () => {
     expect(await world.compile("doc.amount > 10 and lower(doc.status) like 'p%'")).toMatchObject({ isImmutable: true });
     for (const condition of ["random() < 0.5", "exists (select from moods)", "doc.id > extract(epoch from now())"]) {
@@ -170,6 +185,21 @@ describe("a condition's function", () => {
     await world.compile("is_red(doc.colour) and exists (select from moods)", "paints");
     await world.app(`alter table paints alter colour type text; drop function is_red(colour); drop type colour;
       drop table paints`);
+  });
+
+  it("is read as Postgres' defaults read it, whatever the author's session says, which stays as it was", async () => {
+    await world.admin(
+      "set check_function_bodies = off; set standard_conforming_strings = off; set transform_null_equals = on",
+    );
+    try {
+      expect(await world.refusal("doc.nope")).toContain("does not exist");
+      await world.compile("doc.status = '\\' and doc.note = null");
+      const { rows } = await world.admin(`select current_setting('check_function_bodies') as a,
+        current_setting('standard_conforming_strings') as b, current_setting('transform_null_equals') as c`);
+      expect(rows[0]).toEqual({ a: "off", b: "off", c: "on" });
+    } finally {
+      await world.admin("reset check_function_bodies; reset standard_conforming_strings; reset transform_null_equals");
+    }
   });
 
   it("does not take a name that somebody else has made", async () => {
