@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 
 const secret = process.env["WEBHOOK_SECRET"] ?? "";
 const key = secret.startsWith("whsec_") ? Buffer.from(secret.slice(6), "base64") : Buffer.from(secret);
+const port = Number(process.env["PORT"] ?? 8080);
 const TOLERANCE_S = 300;
 
 /** Whether one of the space-separated `v1,<base64>` signatures is ours and the request is fresh. */
@@ -29,6 +30,6 @@ createServer((request, response) => {
     }
     response.writeHead(204).end();
   });
-}).listen(8080, () => console.log("receiver listens on port 8080"));
+}).listen(port, () => console.log(`receiver listens on port ${port}`));
 
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(0));
