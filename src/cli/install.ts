@@ -1,6 +1,8 @@
+import type pg from "pg";
 import { connect, displayUrl } from "../db/connection.ts";
 import { ensureBridgeSlot, type BridgeSlot } from "../db/create-bridge-slot.ts";
 import { migrate } from "../db/migrate.ts";
+import { restorePublications } from "../db/restore-publications.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { readServerFacts, type ServerFacts } from "./check/server-facts.ts";
@@ -45,6 +47,7 @@ export const install: Command = {
         if (!line.includes(": skipped grant")) context.print(line);
       }
       if (facts.walLevel !== "logical") return refuseSlot(facts, context);
+      for (const name of await restoreBeforeSlot(client)) context.print(`publication ${name} made anew`);
       return report(await ensureBridgeSlot(replicationUrl), facts, context);
     } catch (error) {
       throw explain(error, `installing into ${displayUrl(replicationUrl)}`);
@@ -53,6 +56,12 @@ export const install: Command = {
     }
   },
 };
+
+/** While a slot is on record, a new publication would only hide that changes were missed. */
+async function restoreBeforeSlot(client: pg.Client): Promise<readonly string[]> {
+  const { rows } = await client.query<{ slot_name: string | null }>("select slot_name from walhook.bridge");
+  return rows[0]?.slot_name === null ? restorePublications(client) : [];
+}
 
 function refuseSlot({ walLevel }: ServerFacts, { print }: CommandContext): number {
   print(`no replication slot made: wal_level is ${walLevel}, and must be logical`);

@@ -3,7 +3,7 @@ import { explain, WalhookError } from "../errors.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
 import { connect, connectionConfig, pinStatements } from "./connection.ts";
-import { PUBLICATIONS } from "./publications.ts";
+import { missingPublications } from "./restore-publications.ts";
 import { storeInForce } from "./store-in-force.ts";
 
 /** What became of the request for a slot. */
@@ -37,13 +37,13 @@ export async function ensureBridgeSlot(url: string): Promise<BridgeSlot> {
   try {
     await client.query(`select pg_advisory_lock(${LOCK})`);
     const recorded = await readBridge(client);
+    await requirePublications(client);
     if (recorded.slotName !== null) {
       const { rows } = await client.query("select from pg_catalog.pg_replication_slots where slot_name = $1", [
         recorded.slotName,
       ]);
       return { kind: rows.length > 0 ? "present" : "gap", slotName: recorded.slotName };
     }
-    await requirePublications(client);
     const slotName = `walhook_${recorded.databaseOid}_${recorded.generation + 1}`;
     const replaced = await dropForgotten(client, recorded.databaseOid);
     return { kind: "created", slotName, replaced, ...(await createAndRecord(client, url, slotName)) };
@@ -101,17 +101,15 @@ async function readBridge(
   return { slotName: row.slot_name, generation: row.slot_generation, databaseOid: row.oid };
 }
 
-/** Before 17, a slot older than its publication fails for ever; from 18 on it skips the changes silently. */
+/** Before 18, a slot older than its publication fails for ever; from 18 on it skips the changes silently. */
 async function requirePublications(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ pubname: string }>(
-    "select pubname::text from pg_catalog.pg_publication where pubname = any ($1)",
-    [PUBLICATIONS],
-  );
-  const missing = PUBLICATIONS.filter((name) => !rows.some((row) => row.pubname === name));
+  const missing = await missingPublications(client);
   if (missing.length === 0) return;
   throw new WalhookError(`publication ${missing.join(" and ")} does not exist`, {
     code: "publication_missing",
-    hint: "Somebody dropped it. `walhook uninstall`, then `walhook install`, makes everything anew.",
+    hint:
+      "Somebody dropped it, and changes since then were not seen. To accept the gap and go on from the present: " +
+      "update walhook.bridge set slot_name = null; then `walhook install` makes both anew.",
   });
 }
 

@@ -190,6 +190,17 @@ describe("on a database", () => {
     });
   });
 
+  test("a dropped publication is a gap, too; once a person accepts it, install makes it anew with its tables", async () => {
+    await query("drop publication walhook_all");
+    const refused = await runCli(["install"], env);
+    expect(refused).toMatchObject({ code: 3, err: expect.stringContaining("publication walhook_all does not exist") });
+    expect(await runCli(["run"], env)).toMatchObject({ code: 3, err: expect.stringContaining("walhook_all") });
+    await query("update walhook.bridge set slot_name = null");
+    const again = await runCli(["install"], env);
+    expect(again).toMatchObject({ code: 0, out: expect.stringContaining("publication walhook_all made anew") });
+    expect((await runCli(["check"], env)).out).toContain("ok       table orders: published for new-order");
+  });
+
   test("uninstall keeps a log with rows unless told otherwise, then leaves nothing but the roles", async () => {
     const refused = await runCli(["uninstall"], env);
     expect(refused).toMatchObject({ code: 3, err: expect.stringContaining("--drop-log") });
