@@ -122,7 +122,8 @@ export class InFlight {
       if (count > 0) this.#parkedCount.set(webhookId, count);
       else this.#parkedCount.delete(webhookId);
     }
-    if (queueDelta.size > 0) this.wake();
+    // A row that waits for a further attempt changes no count, but when the next one is due.
+    if (queueDelta.size > 0 || parked.length > 0) this.wake();
   }
 
   /** Something in the queue may be due. */
