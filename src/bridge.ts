@@ -91,7 +91,7 @@ class DatabaseBridge implements Bridge {
     const pool = new pg.Pool({ ...connectionConfig(settings.databaseUrl, "walhook"), max: 3 });
     pool.on("error", () => {});
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-    const transport = new UndiciTransport(settings.concurrencyPerWebhook);
+    const transport = new UndiciTransport();
     const { signal } = this.#stopping;
     let failures = 0;
     try {

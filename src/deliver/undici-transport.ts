@@ -9,10 +9,11 @@ import { MAX_RESPONSE_BYTES, type Transport, type TransportRequest, type Transpo
 export class UndiciTransport implements Transport {
   readonly #agent: Agent;
 
-  /** @param connectionsPerOrigin upper bound of open connections to one host and port */
-  constructor(connectionsPerOrigin: number) {
+  constructor() {
     this.#agent = new Agent({
-      connections: connectionsPerOrigin,
+      // No bound for an origin: several webhooks may share one, and a hanging one must not take the others'
+      // connections. What a webhook may have open at once is bounded by its own concurrency.
+      connections: null,
       pipelining: 1,
       keepAliveTimeout: 10_000,
       maxHeaderSize: 16 * 1024,

@@ -6,7 +6,7 @@ import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 
 let receiver: Receiver;
-const transport = new UndiciTransport(4);
+const transport = new UndiciTransport();
 beforeAll(async () => {
   receiver = await startReceiver();
 });
