@@ -127,10 +127,11 @@ class DatabaseBridge implements Bridge {
 
   /** Waits where the same attempt can succeed later; throws where somebody has to act. */
   async #recoverFrom(error: unknown, db: Kysely<Database>, failures: number): Promise<void> {
-    const { kind, message, hint } = classify(error);
+    const { kind, code, message, hint } = classify(error);
     const text = hint === null ? message : `${message} ${hint}`;
     if (kind === "fatal") {
-      await showState(db, "failed", text).catch(() => {});
+      // The row belongs to whoever has taken over.
+      if (code !== "fenced") await showState(db, "failed", text).catch(() => {});
       this.#announce("failed", error);
       throw error;
     }

@@ -3,7 +3,7 @@ import type { Webhook } from "../match/webhook.ts";
 import { attempt, toRecord, type Attempt } from "./attempt.ts";
 import { unsentRecord, type AttemptRecord } from "./attempt-record.ts";
 import type { Lanes } from "./lanes.ts";
-import { decideRetry, type Decision } from "./retry.ts";
+import { decideRetry } from "./retry.ts";
 import type { Ticket } from "./ticket.ts";
 import type { Transport } from "./transport.ts";
 
@@ -115,7 +115,10 @@ export class Courier {
       nowMs: Date.now(),
       random: Math.random(),
     });
-    const record = toRecord(ticket.delivery, made, ticket.attempts, outcomeOf(decision));
+    // Deleted while the request was under way: there is no further attempt to wait for.
+    const isDeleted = decision.kind === "retry" && !this.#inForce.webhooks.has(ticket.delivery.webhookId);
+    const outcome = isDeleted ? "cancelled" : decision.kind;
+    const record = toRecord(ticket.delivery, made, ticket.attempts, outcome);
     ticket.lastError = record.error;
     switch (decision.kind) {
       case "delivered":
@@ -126,6 +129,7 @@ export class Courier {
         this.#end(ticket, record);
         break;
       case "retry":
+        if (isDeleted) return this.#end(ticket, record);
         ticket.dueAtMs = decision.dueAtMs;
         this.#options.lanes.park(ticket);
         this.#options.report(ticket, record);
@@ -163,7 +167,3 @@ interface Desk {
 
 /** Dealt-with entries are cut off now and then, so that a desk that is never empty does not grow. */
 const COMPACT_AFTER = 10_000;
-
-function outcomeOf(decision: Decision): "delivered" | "retry" | "dead" {
-  return decision.kind;
-}

@@ -153,10 +153,11 @@ export class InFlight {
     }
   }
 
+  /** A deleted webhook's rows are cancelled by the checkpoint that passes its deletion, and never fetched again. */
   #sendable(): number[] {
     const held = this.#options.held();
     return [...this.#parkedCount.keys()].filter(
-      (id) => this.#inForce.webhooks.get(id)?.enabled !== false && !held.has(id),
+      (id) => this.#inForce.webhooks.get(id)?.enabled === true && !held.has(id),
     );
   }
 
@@ -174,6 +175,12 @@ export class InFlight {
     void this.#reconsiderAll(tickets.filter(({ request }) => request === null));
   }
 
+  #cancel(ticket: Ticket): void {
+    ticket.state = "ended";
+    const reason = "the webhook was deleted before this delivery could be made";
+    this.#report(ticket, unsentRecord(ticket.delivery, "cancelled", reason, Date.now()));
+  }
+
   /** One after the other, on a connection of their own: a slow condition delays only undecided deliveries. */
   async #reconsiderAll(tickets: readonly Ticket[]): Promise<void> {
     try {
@@ -186,11 +193,7 @@ export class InFlight {
   async #reconsider(ticket: Ticket): Promise<void> {
     const { delivery } = ticket;
     const webhook = this.#inForce.webhooks.get(delivery.webhookId);
-    if (webhook === undefined) {
-      ticket.state = "ended";
-      const reason = "the webhook was deleted before this delivery could be made";
-      return this.#report(ticket, unsentRecord(delivery, "cancelled", reason, Date.now()));
-    }
+    if (webhook === undefined) return this.#cancel(ticket);
     const result = await reconsider(ticket, webhook, this.#options.conditions);
     switch (result.kind) {
       case "send":
@@ -203,6 +206,7 @@ export class InFlight {
         ticket.state = "ended";
         return this.#report(ticket, unsentRecord(delivery, result.outcome, result.reason, Date.now()));
       case "later":
+        if (!this.#inForce.webhooks.has(delivery.webhookId)) return this.#cancel(ticket);
         ticket.state = "parked";
         ticket.lastError = result.reason;
         ticket.dueAtMs = Date.now() + ASK_AGAIN_MS;

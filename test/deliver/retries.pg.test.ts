@@ -123,6 +123,8 @@ describe("the configuration now in force decides about open deliveries", () => {
     await system.startBridge({ retryScheduleMs: [60_000] });
     await system.app("insert into orders values (1, 'a'), (2, 'b')");
     await eventually(async () => (await outcomes("w")).length === 2);
+    await system.admin("update walhook.webhook set enabled = false where name = 'w'");
+    await system.look("update walhook.webhook_queue set due_at = now() - interval '1 s'");
     await system.admin("delete from walhook.webhook where name = 'w'");
     await eventually(async () => (await system.look("select from walhook.webhook_queue")).length === 0);
     expect(await outcomes("w")).toEqual(["retry", "retry", "cancelled", "cancelled"]);
