@@ -143,6 +143,9 @@ declare
 begin
   select r.former, r.former_index into former from walhook.replica_identity r where r.relation = restore_replica_identity.relation;
   if not found then return; end if;
+  -- The root first, as the application's statements do it: a partition before its root would be a deadlock with them.
+  leaf := (select coalesce(pg_partition_root(c.oid)::oid, c.oid) from pg_class c where c.oid = restore_replica_identity.relation);
+  if leaf is not null then execute format('lock table only %s in access exclusive mode', leaf::regclass); end if;
   -- Partitions that came after FULL was set have it from the event trigger, which keeps no record.
   for leaf in
     select c.oid from pg_partition_tree(relation) t join pg_class c on c.oid = t.relid
@@ -364,7 +367,7 @@ begin
         or not exists (select from walhook.replica_identity r where r.relation = member);
       begin
         perform walhook.restore_replica_identity(member);
-      exception when lock_not_available or insufficient_privilege then
+      exception when lock_not_available or deadlock_detected or insufficient_privilege then
         raise notice '% keeps REPLICA IDENTITY FULL for now: %', member::regclass, sqlerrm
           using hint = 'The bridge restores it later; or: select walhook.settle_replica_identities();';
       end;
