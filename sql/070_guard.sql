@@ -54,6 +54,21 @@ begin
         raise warning 'Walhook: the replica identity of % could not be set: %', member.relation, sqlerrm;
       end;
     end loop;
+    -- PostgreSQL 14 remembers for its connection whether a table is published, also after it was attached or
+    -- detached: rows of such a partition would be missed, or sent on. A change of the publication makes it look again.
+    if current_setting('server_version_num')::integer < 150000 then
+      for member in
+        select distinct p.pubname
+          from pg_event_trigger_ddl_commands() d
+          join pg_class c on c.oid = d.objid and c.relkind = 'p'
+         cross join lateral (select c.oid union select a.relid::oid from pg_partition_ancestors(c.oid) a) m (oid)
+          join pg_publication_rel r on r.prrelid = m.oid
+          join pg_publication p on p.oid = r.prpubid
+         where d.classid = 'pg_class'::regclass and p.pubname in ('walhook_all', 'walhook_insert')
+      loop
+        execute format('alter publication %I set (publish_via_partition_root = true)', member.pubname);
+      end loop;
+    end if;
   exception when others then
     raise warning 'Walhook: guard failed: %', sqlerrm;
   end $$;
