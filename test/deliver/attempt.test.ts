@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { attempt, toRecord } from "../../src/deliver/attempt.ts";
+import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
+import type { Webhook } from "../../src/match/webhook.ts";
+import type { Delivery, FrozenRequest } from "../../src/render/delivery.ts";
+import { startReceiver, type Receiver } from "../support/receiver.ts";
+
+let receiver: Receiver;
+const transport = new UndiciTransport();
+beforeAll(async () => {
+  receiver = await startReceiver();
+});
+afterAll(async () => {
+  await transport.close();
+  await receiver.close();
+});
+
+const delivery: Delivery = {
+  id: "msg_1",
+  webhookId: 1,
+  webhookName: "w",
+  doctype: "orders",
+  docname: "1",
+  oldDocname: null,
+  docevent: "on_update",
+  source: "live",
+  position: { commitLsn: 1n, changeLsn: 1n, index: 0 },
+  xid: 1,
+  commitTimeUs: 0n,
+};
+const frozen: FrozenRequest = {
+  method: "POST",
+  url: null,
+  contentType: "application/json",
+  headers: [["X-Rendered", "from the row"]],
+  body: Buffer.from("{}"),
+};
+const webhook = (over: Partial<Webhook>): Webhook => ({
+  id: 1,
+  name: "w",
+  doctypeOid: 1,
+  events: ["on_update"],
+  enabled: true,
+  condition: null,
+  requestUrl: receiver.url,
+  isDynamicUrl: false,
+  method: "POST",
+  structure: "JSON",
+  template: null,
+  data: [],
+  headers: [],
+  timeoutMs: 2_000,
+  secret: null,
+  ...over,
+});
+
+describe("an attempt", () => {
+  it("takes URL, static headers and secret from the configuration, rendered headers and bytes from the delivery", async () => {
+    const configured = webhook({
+      headers: [{ key: "X-Static", value: "s" }],
+      secret: "text",
+      requestUrl: `${receiver.url}/x`,
+    });
+    await attempt(delivery, frozen, configured, transport);
+    expect(receiver.requests.at(-1)).toMatchObject({
+      path: "/x",
+      body: frozen.body,
+      headers: { "x-static": "s", "x-rendered": "from the row", "webhook-id": "msg_1" },
+    });
+    expect(receiver.requests.at(-1)?.headers["webhook-signature"]).toMatch(/^v1,/);
+  });
+
+  it("lets no configured header replace those that say who signed what", async () => {
+    const headers = [
+      { key: "Webhook-Id", value: "forged" },
+      { key: "User-Agent", value: "mine" },
+    ];
+    await attempt(delivery, frozen, webhook({ headers }), transport);
+    expect(receiver.requests.at(-1)?.headers).toMatchObject({ "webhook-id": "msg_1", "user-agent": "mine" });
+  });
+
+  it("sends credentials of the URL as a header, and neither they, a header's value nor a signature reach the log", async () => {
+    const requestUrl = receiver.url.replace("http://", "http://user:p%40ss@");
+    const headers = [{ key: "Authorization-Token", value: "top-secret" }];
+    const made = await attempt(delivery, frozen, webhook({ requestUrl, headers, secret: "signing-secret" }), transport);
+    const sent = receiver.requests.at(-1)?.headers ?? {};
+    expect(sent["authorization"]).toBe(`Basic ${Buffer.from("user:p@ss").toString("base64")}`);
+    const record = toRecord(delivery, made, 1, "delivered");
+    const logged = JSON.stringify({ ...record, delivery: null });
+    for (const secret of [
+      "p@ss",
+      "p%40ss",
+      "top-secret",
+      "signing-secret",
+      "from the row",
+      sent["webhook-signature"]!,
+    ]) {
+      expect(logged).not.toContain(secret);
+    }
+    expect(record.requestHeaders).toMatchObject({ "webhook-id": "msg_1", "Authorization-Token": "[redacted]" });
+  });
+
+  it("says of a redirect where it pointed to", async () => {
+    receiver.answer({ status: 301, headers: { location: "https://elsewhere.example/" } });
+    const record = toRecord(delivery, await attempt(delivery, frozen, webhook({}), transport), 1, "retry");
+    expect(record.error).toContain("HTTP 301 to https://elsewhere.example/");
+    expect(record.errorClass).toBe("http_status");
+  });
+});
