@@ -4,6 +4,7 @@ import { concatMap, map, type Observable, Subscription } from "rxjs";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { configurationOids, readBridgeSlot } from "./db/bridge-slot.ts";
 import { connect, connectionConfig } from "./db/connection.ts";
+import { PUBLICATIONS } from "./db/publications.ts";
 import type { Database } from "./db/schema.ts";
 import { createCatalog } from "./decode/catalog.ts";
 import { decode } from "./decode/decode.ts";
@@ -28,7 +29,6 @@ import { toOrderChunk } from "./render/order-chunk.ts";
 import { openReplication } from "./replication/replication-stream.ts";
 import { VERSION } from "./version.ts";
 
-const PUBLICATIONS = ["walhook_insert", "walhook_all"];
 const APPLICATION_NAME = "walhook";
 
 export interface SessionOptions {

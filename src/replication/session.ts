@@ -1,23 +1,8 @@
 import type pg from "pg";
+import { pinStatements } from "../db/connection.ts";
 
-/**
- * What shapes a value's text, pinned on every connection that turns rows into text, so that a value looks
- * the same whoever's defaults are in force. The names and values are those of `set`.
- * https://www.postgresql.org/docs/current/runtime-config-client.html
- */
-export const TEXT_SETTINGS: Readonly<Record<string, string>> = {
-  TimeZone: "UTC",
-  DateStyle: "ISO, YMD",
-  IntervalStyle: "postgres",
-  extra_float_digits: "1",
-  bytea_output: "hex",
-  lc_monetary: "C",
-};
-
-/** The pinned settings as one string of `set` statements. */
-export const PIN_TEXT_SETTINGS: string = Object.entries(TEXT_SETTINGS)
-  .map(([name, value]) => `set ${name} = '${value}'`)
-  .join("; ");
+/** The settings that shape the text of values, as one string of `set` statements. */
+export const PIN_TEXT_SETTINGS: string = pinStatements("session");
 
 /** The settings of a connection string or object, for a client that speaks the replication protocol. */
 export function replicationClientConfig(connection: pg.ClientConfig): pg.ClientConfig {
