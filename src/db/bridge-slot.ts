@@ -85,7 +85,7 @@ export function slotProblem(facts: SlotFacts): WalhookError | null {
   if (facts.missingPublications.length > 0) {
     return new WalhookError(`publication ${facts.missingPublications.join(" and ")} does not exist`, {
       code: "publication_missing",
-      hint: "Changes would be skipped without a word. Run `walhook install`, then `walhook check`.",
+      hint: `Changes since it was dropped are not in the stream. ${RECREATE}`,
     });
   }
   return null;
