@@ -76,7 +76,6 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
     const { promise: over, reject: fail } = deferred<never>();
     const rights = new RightsWatch(db, () => inFlight.wake(), fail);
     closers.push(() => rights.close());
-    await rights.start();
     const inFlight: InFlight = await InFlight.open({
       db,
       transport,
@@ -102,6 +101,8 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
       onFailure: fail,
     });
     closers.push(() => recorder.abandon());
+    // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
+    await rights.start();
     const partitions = new LogPartitions(db, settings.retentionDays, () => {});
     closers.push(() => partitions.close());
     partitions.start();

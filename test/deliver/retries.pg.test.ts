@@ -146,4 +146,16 @@ describe("the configuration now in force decides about open deliveries", () => {
     expect(system.received("w").map(note)).toEqual(["a"]);
     expect(await state()).toBe("ok");
   });
+
+  it("a webhook that is held when the bridge starts is held from the start", async () => {
+    await system.webhook("w", "orders", "after_insert");
+    await system.app(`revoke select on orders from "${system.roles.admin}"`);
+    await system.app("insert into orders values (1, 'a')");
+    await system.startBridge(FAST);
+    await system.caughtUp();
+    expect(system.received("w")).toEqual([]);
+    await system.app(`grant select on orders to "${system.roles.admin}"`);
+    await system.settled();
+    expect(system.received("w").map(note)).toEqual(["a"]);
+  });
 });
