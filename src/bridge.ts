@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { Subject, type Observable } from "rxjs";
@@ -23,7 +24,7 @@ export type BridgeActivity =
 
 /** A bridge between one database and its webhooks. */
 export interface Bridge {
-  /** Starts; resolves once it streams for the first time. Rejects where somebody has to act first. */
+  /** Starts; resolves once it streams for the first time. Rejects where somebody has to act first. Idempotent. */
   start(): Promise<void>;
   /** Ends in order: intake, requests under way, last checkpoint, last acknowledgement. Idempotent. */
   stop(): Promise<void>;
@@ -53,6 +54,7 @@ class DatabaseBridge implements Bridge {
   readonly #stopping = new AbortController();
   #session: Session | null = null;
   #life: Promise<void> | null = null;
+  readonly #started: Deferred<void> = deferred<void>();
   readonly #settled: Deferred<void> = deferred<void>();
 
   constructor(settings: BridgeSettings) {
@@ -62,18 +64,17 @@ class DatabaseBridge implements Bridge {
   }
 
   start(): Promise<void> {
-    const started = deferred<void>();
-    this.#life ??= this.#live(started.resolve).then(
+    this.#life ??= this.#live(this.#started.resolve).then(
       () => {
-        started.resolve();
+        this.#started.resolve();
         this.#settled.resolve();
       },
       (error: unknown) => {
-        started.reject(error);
+        this.#started.reject(error);
         this.#settled.reject(error);
       },
     );
-    return started.promise;
+    return this.#started.promise;
   }
 
   async stop(): Promise<void> {
@@ -137,7 +138,8 @@ class DatabaseBridge implements Bridge {
     }
     this.#announce("waiting", error);
     const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
-    await sleep(backoffMs, this.#stopping.signal);
+    // Stopping ends the wait early.
+    await sleep(backoffMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }
 
   #announce(state: BridgeState, error: unknown = null): void {
@@ -147,14 +149,4 @@ class DatabaseBridge implements Bridge {
   #tell(attempt: AttemptRecord): void {
     if (this.#activity.observed) this.#activity.next({ kind: "attempt", attempt });
   }
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
