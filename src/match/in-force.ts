@@ -1,17 +1,11 @@
 import { parse as parseArray } from "postgres-array";
+import type { ColumnTexts, WebhookDefinition } from "../db/schema.ts";
 import type { ConfigurationChange } from "../decode/chunk.ts";
 import type { DocEventName } from "../events/doc-event.ts";
 import type { Condition, RequestMethod, RequestStructure, Webhook } from "./webhook.ts";
 
-type TextRow = Readonly<Record<string, string | null>>;
-
 /** One webhook's configuration rows, as Postgres' text: what `walhook.webhook_in_force` stores. */
-export interface Definition {
-  readonly webhook: TextRow;
-  readonly headers: readonly TextRow[];
-  readonly data: readonly TextRow[];
-  readonly secret: string | null;
-}
+export type Definition = WebhookDefinition;
 
 /** What a configuration transaction did to the set: definitions to store anew, and webhooks that are gone. */
 export interface InForceChange {
@@ -94,7 +88,7 @@ function applyChildRow(
   { kind, row }: ConfigurationChange,
   id: number,
 ): readonly number[] {
-  const isRow = (child: TextRow): boolean => child["id"] === row["id"];
+  const isRow = (child: ColumnTexts): boolean => child["id"] === row["id"];
   const touched = new Set([id]);
   // An UPDATE can move a row to another webhook, so it is taken out wherever it was.
   for (const [owner, definition] of kind === "update" ? definitions : [[id, definitions.get(id) ?? NOTHING] as const]) {
@@ -131,7 +125,7 @@ function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook
   };
 }
 
-function toCondition(row: TextRow): Condition | null {
+function toCondition(row: ColumnTexts): Condition | null {
   const functionName = row["condition_function"] ?? null;
   if (functionName === null) return null;
   return {
