@@ -62,6 +62,11 @@ export interface WebhookTable {
   readonly condition_uses_old: FilledByTrigger<boolean | null>;
   readonly condition_is_immutable: FilledByTrigger<boolean | null>;
   readonly timeout_ms: FilledByTrigger<number>;
+  /** Intervals: the driver's objects out, text in. */
+  readonly retry_schedule: ColumnType<unknown, string | null | undefined, string | null>;
+  readonly retry_schedule_ms: FilledByTrigger<string[] | null>;
+  readonly ordering: Generated<boolean>;
+  readonly on_exhausted: Generated<string>;
   readonly created_at: FilledByTrigger<Date>;
   readonly modified_at: FilledByTrigger<Date>;
 }
@@ -162,6 +167,8 @@ export interface WebhookQueueTable {
   readonly due_at: NullableTimestamp;
   readonly last_error: string | null;
   readonly is_dead: Generated<boolean>;
+  readonly is_ordered: Generated<boolean>;
+  readonly holds_lane: Generated<boolean>;
   readonly method: string | null;
   readonly url: string | null;
   readonly content_type: string | null;

@@ -1,8 +1,9 @@
 import type { InForce } from "../match/in-force.ts";
 import type { Webhook } from "../match/webhook.ts";
 import { attempt, toRecord, type Attempt } from "./attempt.ts";
-import { unsentRecord, type AttemptRecord } from "./attempt-record.ts";
-import type { Lanes } from "./lanes.ts";
+import { unsentRecord, type AttemptRecord, type Outcome } from "./attempt-record.ts";
+import { Desk } from "./desk.ts";
+import { laneKeys, type Lanes } from "./lanes.ts";
 import { decideRetry } from "./retry.ts";
 import type { Ticket } from "./ticket.ts";
 import type { Transport } from "./transport.ts";
@@ -12,20 +13,27 @@ export interface CourierOptions {
   readonly transport: Transport;
   /** Requests that one webhook may have under way at once. */
   readonly concurrencyPerWebhook: number;
+  /** For webhooks without a schedule of their own. */
   readonly retryScheduleMs: readonly number[];
   /** Whether a webhook may not send now, because its author lost the right. */
   readonly isHeld: (webhookId: number) => boolean;
   /** A delivery moved on: its log row, if it has one. Called synchronously. */
   readonly report: (ticket: Ticket, record: AttemptRecord | null) => void;
+  /** A receiver said 410: the webhook sends nothing more here, and has to be disabled. */
+  readonly onGone: (webhookId: number, reason: string) => void;
+  /** There is room for deliveries of the queue again, after `room` had said that there was none. */
+  readonly onRoom: () => void;
 }
 
 /**
  * Sends what is ready, so many at a time for each webhook, and decides what follows from each answer.
- * Lanes say what is ready; the courier never waits for anything but answers.
+ * Lanes say what is ready; the courier never waits for anything but answers. What a receiver cannot take
+ * now waits in the queue, not here.
  */
 export class Courier {
   readonly #options: CourierOptions;
   readonly #desks = new Map<number, Desk>();
+  readonly #alarms = new Map<number, NodeJS.Timeout>();
   #inForce: InForce;
   #sending = 0;
   #isDraining = false;
@@ -39,6 +47,7 @@ export class Courier {
   /** Starts nothing more; resolves when no request is under way, at the latest after `withinMs`. */
   async drain(withinMs: number): Promise<void> {
     this.#isDraining = true;
+    for (const alarm of this.#alarms.values()) clearTimeout(alarm);
     if (this.#sending === 0 || withinMs <= 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, withinMs);
@@ -49,9 +58,10 @@ export class Courier {
     });
   }
 
-  /** Attempts from now on follow this configuration. */
-  reconfigure(inForce: InForce): void {
+  /** Attempts from now on follow this configuration; of `changed` webhooks what was learned is forgotten. */
+  reconfigure(inForce: InForce, changed: Iterable<number>): void {
     this.#inForce = inForce;
+    for (const id of changed) this.#desks.get(id)?.forgetPace();
     for (const desk of this.#desks.values()) this.#work(desk);
   }
 
@@ -61,30 +71,55 @@ export class Courier {
     for (const ticket of tickets) {
       if (ticket.state !== "ready") continue;
       const desk = this.#desk(ticket.delivery.webhookId);
-      desk.ready.push(ticket);
+      desk.push(ticket);
       busy.add(desk);
     }
     for (const desk of busy) this.#work(desk);
   }
 
+  /** How many deliveries of the queue a webhook would take now. */
+  room(webhookId: number): number {
+    if (this.#isDraining) return 0;
+    return this.#desks.get(webhookId)?.room(Date.now()) ?? this.#options.concurrencyPerWebhook;
+  }
+
+  /** Whether a webhook's receiver takes less than there is. */
+  isClogged(webhookId: number): boolean {
+    return this.#desks.get(webhookId)?.isClogged(Date.now()) ?? false;
+  }
+
   #desk(webhookId: number): Desk {
     let desk = this.#desks.get(webhookId);
-    if (desk === undefined) this.#desks.set(webhookId, (desk = { webhookId, ready: [], next: 0, sending: 0 }));
+    if (desk === undefined) {
+      desk = new Desk(webhookId, this.#options.concurrencyPerWebhook);
+      this.#desks.set(webhookId, desk);
+    }
     return desk;
   }
 
   #work(desk: Desk): void {
-    while (!this.#isDraining && desk.sending < this.#options.concurrencyPerWebhook && desk.next < desk.ready.length) {
-      const ticket = desk.ready[desk.next++]!;
-      if (ticket.state === "ready") this.#begin(desk, ticket);
+    if (this.#isDraining) return;
+    const nowMs = Date.now();
+    for (let ticket = desk.next(nowMs); ticket !== null; ticket = desk.next(nowMs)) this.#begin(desk, ticket);
+    const pausedMs = desk.pausedMs(nowMs);
+    if (pausedMs > 0) this.#wakeIn(desk, pausedMs);
+    if (desk.isClogged(nowMs)) {
+      // Those of the queue stay, unless nothing at all may be sent: they would only be fetched again.
+      for (const ticket of desk.drain(({ isDurable }) => pausedMs > 0 || !isDurable)) this.#hold(ticket);
     }
-    if (desk.next === desk.ready.length) {
-      desk.ready.length = desk.next = 0;
-      if (desk.sending === 0) this.#desks.delete(desk.webhookId);
-    } else if (desk.next > COMPACT_AFTER) {
-      desk.ready.splice(0, desk.next);
-      desk.next = 0;
-    }
+    if (desk.takeAwaited()) this.#options.onRoom();
+    if (desk.isIdle) this.#desks.delete(desk.webhookId);
+  }
+
+  #wakeIn(desk: Desk, ms: number): void {
+    const { webhookId } = desk;
+    if (ms === Infinity || this.#alarms.has(webhookId)) return;
+    const wake = (): void => {
+      this.#alarms.delete(webhookId);
+      this.#options.onRoom();
+      this.#work(desk);
+    };
+    this.#alarms.set(webhookId, setTimeout(wake, ms));
   }
 
   #begin(desk: Desk, ticket: Ticket): void {
@@ -97,46 +132,41 @@ export class Courier {
   async #send(desk: Desk, ticket: Ticket, webhook: Webhook): Promise<void> {
     const { delivery, request } = ticket;
     if (request === null) throw new Error(`delivery ${delivery.id} has nothing to send`);
-    desk.sending++;
+    desk.begin(Date.now());
     this.#sending++;
     ticket.state = "sending";
     const made = await attempt(delivery, request, webhook, this.#options.transport);
-    desk.sending--;
     this.#sending--;
-    this.#conclude(ticket, made);
+    desk.end(made.result, Date.now());
+    this.#conclude(ticket, made, webhook);
     this.#work(desk);
     if (this.#sending === 0) this.#onIdle();
   }
 
-  #conclude(ticket: Ticket, made: Attempt): void {
+  #conclude(ticket: Ticket, made: Attempt, webhook: Webhook): void {
     ticket.attempts++;
     const decision = decideRetry(made.result, ticket.attempts, {
-      scheduleMs: this.#options.retryScheduleMs,
+      scheduleMs: webhook.retryScheduleMs ?? this.#options.retryScheduleMs,
       nowMs: Date.now(),
       random: Math.random(),
     });
-    // Deleted while the request was under way: there is no further attempt to wait for.
-    const isDeleted = decision.kind === "retry" && !this.#inForce.webhooks.has(ticket.delivery.webhookId);
-    const outcome = isDeleted ? "cancelled" : decision.kind;
-    const record = toRecord(ticket.delivery, made, ticket.attempts, outcome);
-    ticket.lastError = record.error;
-    switch (decision.kind) {
-      case "delivered":
-        this.#end(ticket, record);
-        break;
-      case "dead":
-        ticket.isDead = true;
-        this.#end(ticket, record);
-        break;
-      case "retry":
-        if (isDeleted) return this.#end(ticket, record);
-        ticket.dueAtMs = decision.dueAtMs;
-        this.#options.lanes.park(ticket);
-        this.#options.report(ticket, record);
-        break;
-      default:
-        decision satisfies never;
+    const conclude = (outcome: Outcome): AttemptRecord => {
+      const record = toRecord(ticket.delivery, made, ticket.attempts, outcome);
+      ticket.lastError = record.error;
+      return record;
+    };
+    if (decision.kind === "delivered") return this.#end(ticket, conclude("delivered"));
+    if (decision.kind === "dead") {
+      ticket.isDead = true;
+      ticket.holdsLane = webhook.onExhausted === "hold" && (ticket.isBarrier || laneKeys(ticket).length > 0);
+      return ticket.holdsLane ? this.#park(ticket, conclude("dead")) : this.#end(ticket, conclude("dead"));
     }
+    // Deleted while the request was under way: there is no further attempt to wait for.
+    if (!this.#inForce.webhooks.has(webhook.id)) return this.#end(ticket, conclude("cancelled"));
+    ticket.dueAtMs = decision.kind === "retry" ? decision.dueAtMs : null;
+    const record = conclude("retry");
+    this.#park(ticket, record);
+    if (decision.kind === "gone") this.#options.onGone(webhook.id, record.error ?? "HTTP 410");
   }
 
   #cancel(ticket: Ticket): void {
@@ -144,10 +174,14 @@ export class Courier {
     this.#end(ticket, unsentRecord(ticket.delivery, "cancelled", reason, Date.now()));
   }
 
-  /** A disabled or held webhook's open deliveries wait in the queue until it may send again. */
+  /** What may not be sent now waits in the queue. */
   #hold(ticket: Ticket): void {
+    this.#park(ticket, null);
+  }
+
+  #park(ticket: Ticket, record: AttemptRecord | null): void {
     this.#options.lanes.park(ticket);
-    this.#options.report(ticket, null);
+    this.#options.report(ticket, record);
   }
 
   #end(ticket: Ticket, record: AttemptRecord): void {
@@ -156,14 +190,3 @@ export class Courier {
     this.take(free);
   }
 }
-
-interface Desk {
-  readonly webhookId: number;
-  /** Tickets in the order in which they became ready; those before `next` are dealt with. */
-  readonly ready: Ticket[];
-  next: number;
-  sending: number;
-}
-
-/** Dealt-with entries are cut off now and then, so that a desk that is never empty does not grow. */
-const COMPACT_AFTER = 10_000;

@@ -1,73 +1,84 @@
-import { sql, type Kysely, type Selectable } from "kysely";
+import { sql, type Kysely, type RawBuilder, type Selectable } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { DocEventName } from "../events/doc-event.ts";
 import type { Delivery, DeliverySource, FrozenRequest } from "../render/delivery.ts";
 import { parseLsn } from "../replication/lsn.ts";
 import { newTicket, type Ticket } from "./ticket.ts";
 
-/** What to fetch: due deliveries of these webhooks, less those that this process is dealing with. */
+/** How many due deliveries of one kind a webhook can take now. */
+export interface Room {
+  readonly webhookId: number;
+  readonly kind: "request" | "undecided";
+  readonly count: number;
+}
+
+/** What to fetch: due deliveries of those who have room, less those that this process is dealing with. */
 export interface DueFilter {
-  readonly webhookIds: readonly number[];
+  readonly rooms: readonly Room[];
   readonly claimed: readonly string[];
   readonly limit: number;
 }
 
-/** A page of deliveries that are due now, oldest due first, as tickets that are ready. Only heads of lanes are ever due. */
-export async function fetchDue(db: Kysely<Database>, filter: DueFilter): Promise<readonly Ticket[]> {
-  const rows = await db
-    .selectFrom("walhook.webhook_queue")
-    .select([
-      "delivery_id",
-      "webhook_id",
-      "webhook",
-      "doctype",
-      "docname",
-      "old_docname",
-      "docevent",
-      "source",
-      "commit_lsn",
-      "change_lsn",
-      "change_index",
-      "xid",
-      "attempts",
-      "last_error",
-      "method",
-      "url",
-      "content_type",
-      "headers",
-      "body",
-      sql<string | null>`change::text`.as("change"),
-      sql<string>`(extract(epoch from commit_time) * 1000000)::bigint`.as("commit_time_us"),
-    ])
-    .where("due_at", "<=", sql<Date>`now()`)
-    .where("is_dead", "=", false)
-    .where("webhook_id", "=", sql<number>`any(${filter.webhookIds})`)
-    .where("delivery_id", "<>", sql<string>`all(${filter.claimed})`)
-    .orderBy("due_at")
-    .limit(filter.limit)
-    .execute();
+/**
+ * A page of deliveries that are due now as tickets that are ready: of each webhook the oldest due ones, as many
+ * as it has room for, and where the page is too small for all, as many of each. Only heads of lanes are ever due.
+ */
+export async function fetchDue(db: Kysely<Database>, { rooms, claimed, limit }: DueFilter): Promise<readonly Ticket[]> {
+  const { rows } = await sql<DueRow>`
+    select d.delivery_id, d.webhook_id, d.webhook, d.doctype, d.docname, d.old_docname, d.docevent, d.source, d.commit_lsn,
+      d.change_lsn, d.change_index, d.xid, d.attempts, d.last_error, d.is_ordered, d.method, d.url, d.content_type,
+      d.headers, d.body, d.change::text as change, (extract(epoch from d.commit_time) * 1000000)::bigint as commit_time_us
+    from ${roomTable(rooms)}
+    cross join lateral (
+      select q.delivery_id, row_number() over (order by q.due_at) as rank
+      from walhook.webhook_queue q
+      where ${isDue(claimed)} and q.due_at <= now()
+      order by q.due_at
+      limit room.count
+    ) as page
+    join walhook.webhook_queue d on d.delivery_id = page.delivery_id
+    order by page.rank
+    limit ${limit}`.execute(db);
   return rows.map(toTicket);
 }
 
-/** How long until the next delivery of these webhooks is due, in ms; null when none waits for its time. */
-export async function msUntilDue(db: Kysely<Database>, filter: Omit<DueFilter, "limit">): Promise<number | null> {
-  const row = await db
-    .selectFrom("walhook.webhook_queue")
-    .select(sql<number | null>`extract(epoch from min(due_at) - clock_timestamp())::float8 * 1000`.as("ms"))
-    .where("due_at", "is not", null)
-    .where("is_dead", "=", false)
-    .where("webhook_id", "=", sql<number>`any(${filter.webhookIds})`)
-    .where("delivery_id", "<>", sql<string>`all(${filter.claimed})`)
-    .executeTakeFirstOrThrow();
-  return row.ms;
+/** How long until the next delivery of these is due, in ms; null when none waits for its time. */
+export async function msUntilDue(
+  db: Kysely<Database>,
+  { rooms, claimed }: Omit<DueFilter, "limit">,
+): Promise<number | null> {
+  const { rows } = await sql<{ ms: number | null }>`
+    select extract(epoch from min(next.due_at) - clock_timestamp())::float8 * 1000 as ms
+    from ${roomTable(rooms)}
+    cross join lateral (
+      select q.due_at from walhook.webhook_queue q where ${isDue(claimed)} order by q.due_at limit 1
+    ) as next`.execute(db);
+  return rows[0]?.ms ?? null;
 }
 
-/** Rows in the queue by webhook, dead letters not counted: while it is zero, nobody has to ask the table. */
+function roomTable(rooms: readonly Room[]): RawBuilder<unknown> {
+  return sql`unnest(
+      ${rooms.map(({ webhookId }) => webhookId)}::integer[],
+      ${rooms.map(({ kind }) => kind)}::text[],
+      ${rooms.map(({ count }) => count)}::integer[]
+    ) as room (webhook_id, kind, count)`;
+}
+
+/** Of the webhook and kind at hand, and not being dealt with. Each has its part of an index. */
+function isDue(claimed: readonly string[]): RawBuilder<unknown> {
+  return sql`q.webhook_id = room.webhook_id and q.kind = room.kind and q.due_at is not null and not q.is_dead
+        and q.delivery_id <> all(${claimed}::text[])`;
+}
+
+/**
+ * Rows in the queue by webhook, but for dead letters that hold nothing up: while it is zero, nobody has to ask
+ * the table.
+ */
 export async function countParked(db: Kysely<Database>): Promise<Map<number, number>> {
   const rows = await db
     .selectFrom("walhook.webhook_queue")
     .select(["webhook_id", sql<number>`count(*)::int`.as("count")])
-    .where("is_dead", "=", false)
+    .where((eb) => eb.or([eb("is_dead", "=", false), eb("holds_lane", "=", true)]))
     .groupBy("webhook_id")
     .execute();
   return new Map(rows.map(({ webhook_id, count }) => [webhook_id, count]));
@@ -89,6 +100,7 @@ type DueRow = Pick<
   | "xid"
   | "attempts"
   | "last_error"
+  | "is_ordered"
   | "method"
   | "url"
   | "content_type"
@@ -113,6 +125,7 @@ function toTicket(row: DueRow): Ticket {
     },
     xid: Number(row.xid),
     commitTimeUs: BigInt(row.commit_time_us),
+    isOrdered: row.is_ordered,
   };
   return {
     ...newTicket(delivery, toRequest(row), row.change),

@@ -3,7 +3,8 @@ import type { Ticket } from "./ticket.ts";
 /**
  * The order of deliveries in memory: one webhook's deliveries for one document leave in commit order,
  * one at a time. A delivery whose UPDATE changed the primary key stands in two lanes, the old name's and
- * the new one's; a TRUNCATE stands in all lanes of its webhook. Documents without a name have no lane.
+ * the new one's; a TRUNCATE stands in all lanes of its webhook. Documents without a name, and deliveries of
+ * webhooks without order, have no lane.
  *
  * When a delivery is parked, everything behind it in its lanes is parked as well, so that the queue table
  * alone says what comes next. A parked lane stays closed here until `forgetDurable`, after which the
@@ -28,7 +29,7 @@ export class Lanes {
       if (tail !== undefined) predecessors.add(tail);
       this.#tails.set(key, ticket);
     }
-    if (webhook.barrier !== null) predecessors.add(webhook.barrier);
+    if (webhook.barrier !== null && ticket.delivery.isOrdered) predecessors.add(webhook.barrier);
     if (ticket.isBarrier) {
       for (const open of webhook.open) predecessors.add(open);
       webhook.barrier = ticket;
@@ -104,10 +105,10 @@ interface WebhookLanes {
   barrier: Ticket | null;
 }
 
-/** The lanes a ticket stands in by name; none for a barrier (it stands in all) and for a document without a name. */
+/** The lanes a ticket stands in by name; none for a barrier (it stands in all), without order, and without a docname. */
 export function laneKeys({ delivery }: Ticket): readonly string[] {
-  const { webhookId, docname, oldDocname } = delivery;
-  if (docname === null) return [];
+  const { webhookId, docname, oldDocname, isOrdered } = delivery;
+  if (docname === null || !isOrdered) return [];
   const key = `${webhookId} ${docname}`;
   return oldDocname === null ? [key] : [key, `${webhookId} ${oldDocname}`];
 }

@@ -9,8 +9,6 @@ export interface ParkedLanes {
   blocks(delivery: Delivery): boolean;
 }
 
-export const NOTHING_PARKED: ParkedLanes = { blocks: () => false };
-
 /** Asks the queue, in one statement, which lanes of these deliveries are parked. */
 export async function findParkedLanes(db: Kysely<Database>, deliveries: readonly Delivery[]): Promise<ParkedLanes> {
   const webhookIds = [...new Set(deliveries.map(({ webhookId }) => webhookId))];
@@ -22,7 +20,8 @@ export async function findParkedLanes(db: Kysely<Database>, deliveries: readonly
     .select(["webhook_id", "docname", "old_docname", "is_barrier"])
     .distinct()
     .where("webhook_id", "=", sql<number>`any(${webhookIds})`)
-    .where("is_dead", "=", false)
+    .where("is_ordered", "=", true)
+    .where((eb) => eb.or([eb("is_dead", "=", false), eb("holds_lane", "=", true)]))
     .where((eb) =>
       eb.or([
         eb("docname", "=", sql<string>`any(${docnames})`),
@@ -39,11 +38,12 @@ export async function findParkedLanes(db: Kysely<Database>, deliveries: readonly
     if (old_docname !== null) lanes.add(`${webhook_id} ${old_docname}`);
   }
   return {
-    blocks: ({ webhookId, docname, oldDocname, docevent }) =>
-      barriers.has(webhookId) ||
-      // Its webhook has rows in the queue, or nobody would have asked: a TRUNCATE goes behind all of them.
-      docevent === "on_truncate" ||
-      (docname !== null && lanes.has(`${webhookId} ${docname}`)) ||
-      (oldDocname !== null && lanes.has(`${webhookId} ${oldDocname}`)),
+    blocks: ({ webhookId, docname, oldDocname, docevent, isOrdered }) =>
+      isOrdered &&
+      (barriers.has(webhookId) ||
+        // Its webhook has rows in the queue, or nobody would have asked: a TRUNCATE goes behind all of them.
+        docevent === "on_truncate" ||
+        (docname !== null && lanes.has(`${webhookId} ${docname}`)) ||
+        (oldDocname !== null && lanes.has(`${webhookId} ${oldDocname}`))),
   };
 }

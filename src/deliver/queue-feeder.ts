@@ -1,12 +1,12 @@
 import type { Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
-import { fetchDue, msUntilDue } from "./due-deliveries.ts";
+import { fetchDue, msUntilDue, type Room } from "./due-deliveries.ts";
 import type { Ticket } from "./ticket.ts";
 
 export interface QueueFeederOptions {
   readonly db: Kysely<Database>;
-  /** The webhooks that may send now: enabled, and their author still has the right. */
-  readonly webhookIds: () => readonly number[];
+  /** Who could take how many now: only webhooks that may send, and none without room. */
+  readonly rooms: () => readonly Room[];
   /** Deliveries with a queue row that this process is dealing with. */
   readonly claimed: Set<string>;
   /** Whether the queue holds anything at all: while it does not, the table is never asked. */
@@ -16,12 +16,13 @@ export interface QueueFeederOptions {
 }
 
 /** Deliveries of the queue in memory at once, bodies included. */
-const MAX_CLAIMED = 500;
+const MAX_CLAIMED = 2_000;
 const MAX_SLEEP_MS = 30_000;
 
 /**
- * Brings due deliveries of the queue table back, a page at a time, oldest due first. Sleeps until the next
- * one is due or until it is woken because something in the queue has changed.
+ * Brings due deliveries of the queue table back, a page at a time: of each webhook as many as it has room
+ * for, so that the long queue of one is not in the way of another. Sleeps until the next one is due, or until
+ * it is woken because something in the queue has changed or somebody has room again.
  */
 export class QueueFeeder {
   readonly #options: QueueFeederOptions;
@@ -50,31 +51,42 @@ export class QueueFeeder {
   }
 
   async #feed(): Promise<void> {
-    const { db, webhookIds, claimed, onDue, onFailure } = this.#options;
     if (this.#timer !== null) clearTimeout(this.#timer);
     try {
       let sleepMs: number | null = null;
       while (this.#isWoken && !this.#isClosed) {
         this.#isWoken = false;
-        const limit = MAX_CLAIMED - claimed.size;
-        const filter = { webhookIds: webhookIds(), claimed: [...claimed] };
-        if (limit <= 0 || filter.webhookIds.length === 0) continue;
-        const tickets = await fetchDue(db, { ...filter, limit });
-        if (this.#isClosed) break;
-        for (const { delivery } of tickets) claimed.add(delivery.id);
-        onDue(tickets);
-        // A full page: whoever ends next wakes us.
-        if (tickets.length < limit) sleepMs = await msUntilDue(db, { ...filter, claimed: [...claimed] });
+        sleepMs = await this.#fetch();
       }
       if (sleepMs !== null) this.#sleep(sleepMs);
     } catch (error) {
-      if (!this.#isClosed) onFailure(error);
+      if (!this.#isClosed) this.#options.onFailure(error);
     }
     this.#isWorking = false;
+  }
+
+  /** Fetches a page. Returns how long nothing more is due, in ms; null where somebody else will wake us. */
+  async #fetch(): Promise<number | null> {
+    const { db, claimed, onDue } = this.#options;
+    const rooms = this.#options.rooms();
+    const limit = MAX_CLAIMED - claimed.size;
+    if (limit <= 0 || rooms.length === 0) return null;
+    const tickets = await fetchDue(db, { rooms, claimed: [...claimed], limit });
+    if (this.#isClosed) return null;
+    for (const { delivery } of tickets) claimed.add(delivery.id);
+    onDue(tickets);
+    if (tickets.length === limit) return null;
+    // Whoever got as many as it had room for says when it has room again.
+    const left = rooms.filter((room) => tickets.filter((ticket) => isFor(ticket, room)).length < room.count);
+    return left.length === 0 ? null : await msUntilDue(db, { rooms: left, claimed: [...claimed] });
   }
 
   #sleep(ms: number): void {
     if (this.#isClosed) return;
     this.#timer = setTimeout(() => this.wake(), Math.min(Math.max(ms, 1), MAX_SLEEP_MS));
   }
+}
+
+function isFor({ delivery, request }: Ticket, { webhookId, kind }: Room): boolean {
+  return delivery.webhookId === webhookId && (request === null) === (kind === "undecided");
 }

@@ -1,3 +1,4 @@
+import { retryAfterMs } from "./retry-after.ts";
 import type { TransportResult } from "./transport.ts";
 
 /** What follows from an attempt. */
@@ -5,7 +6,9 @@ export type Decision =
   | { readonly kind: "delivered" }
   | { readonly kind: "retry"; readonly dueAtMs: number }
   /** No attempt is left: the delivery stays in the queue as a dead letter. */
-  | { readonly kind: "dead" };
+  | { readonly kind: "dead" }
+  /** 410: the receiver wants nothing any more. The webhook is disabled, the delivery waits with the others. */
+  | { readonly kind: "gone" };
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -29,11 +32,18 @@ export const DEFAULT_RETRY_SCHEDULE_MS: readonly number[] = [
   24 * HOUR,
 ];
 
-const MAX_JITTER = 0.2;
+/** Jitter is added to a delay, up to this share of it. */
+export const MAX_JITTER = 0.2;
+
+/** The receiver read the request and will not have it: the same bytes again are hardly worth three attempts. */
+export const HOPELESS_STATUS_CODES: readonly number[] = [400, 413, 414, 415, 422];
+/** How many attempts such a delivery gets at most. */
+export const HOPELESS_ATTEMPTS = 3;
 
 /**
- * Decides after attempt number `attempt` (from 1). Only 2xx is success. Jitter is added, never taken away:
- * up to 20 % of the delay, so that no attempt comes earlier than promised.
+ * Decides after attempt number `attempt` (from 1). Only 2xx is success. A failure is tried again by the
+ * schedule, later where the receiver asks for it (`Retry-After`). Jitter is added, never taken away, so
+ * that no attempt comes earlier than promised.
  *
  * @param random a number from 0 to 1
  */
@@ -42,8 +52,12 @@ export function decideRetry(
   attempt: number,
   options: { readonly scheduleMs: readonly number[]; readonly nowMs: number; readonly random: number },
 ): Decision {
-  if (result.kind === "response" && result.statusCode >= 200 && result.statusCode < 300) return { kind: "delivered" };
-  const delayMs = options.scheduleMs[attempt - 1];
-  if (delayMs === undefined) return { kind: "dead" };
+  const status = result.kind === "response" ? result.statusCode : 0;
+  if (status >= 200 && status < 300) return { kind: "delivered" };
+  if (status === 410) return { kind: "gone" };
+  const scheduledMs = options.scheduleMs[attempt - 1];
+  if (scheduledMs === undefined) return { kind: "dead" };
+  if (HOPELESS_STATUS_CODES.includes(status) && attempt >= HOPELESS_ATTEMPTS) return { kind: "dead" };
+  const delayMs = Math.max(scheduledMs, retryAfterMs(result, options.nowMs) ?? 0);
   return { kind: "retry", dueAtMs: Math.ceil(options.nowMs + delayMs * (1 + MAX_JITTER * options.random)) };
 }

@@ -27,6 +27,8 @@ export interface Ticket {
   lastError: string | null;
   /** Gave up: kept in the queue as a dead letter. */
   isDead: boolean;
+  /** A dead letter behind which its lane waits. */
+  holdsLane: boolean;
   /** Log rows that wait for the next checkpoint that may write them. */
   records: AttemptRecord[];
   /** Unfinished deliveries that must end before this one starts. */
@@ -35,19 +37,25 @@ export interface Ticket {
   followers: Ticket[] | null;
 }
 
+/** Whether later deliveries of its lane have to wait for it: it is open, or was given up and holds them. */
+export function blocksLane({ isDead, holdsLane }: Pick<Ticket, "isDead" | "holdsLane">): boolean {
+  return !isDead || holdsLane;
+}
+
 /** A delivery that has not been tried yet. */
 export function newTicket(delivery: Delivery, request: FrozenRequest | null, change: string | null = null): Ticket {
   return {
     delivery,
     request,
     change,
-    isBarrier: delivery.docevent === "on_truncate",
+    isBarrier: delivery.docevent === "on_truncate" && delivery.isOrdered,
     state: "waiting",
     attempts: 0,
     isDurable: false,
     dueAtMs: null,
     lastError: null,
     isDead: false,
+    holdsLane: false,
     records: [],
     waitsFor: 0,
     followers: null,

@@ -7,6 +7,8 @@ import { isBroken, ofBoolean, ofError, ofStale, ofText, TIMEOUT } from "./verdic
 const SUSPEND_AFTER = 3;
 /** The share of the timeout that the statement for all may take; the rest is for asking one by one. */
 const TOGETHER = 0.4;
+/** The share that a condition gets which did not answer, or failed, the last time. */
+const TO_SUSPECTS = 0.2;
 /** How many are asked side by side, each on a connection of its own, when the statement for all failed. */
 const AT_ONCE = 8;
 /** Kept open between questions: one for live ones, one for parked ones. */
@@ -52,7 +54,9 @@ export class Conditions {
       else if (timeouts > 0 || this.#failing.has(question.functionName)) suspects.push(question);
       else trusted.push(question);
     }
-    await Promise.all([this.#askTogether(trusted, deadline, verdicts), this.#askEach(suspects, deadline, verdicts)]);
+    // Whoever was late before gets less of the time of those who were not.
+    const impatience = performance.now() + this.#timeoutMs * TO_SUSPECTS;
+    await Promise.all([this.#askTogether(trusted, deadline, verdicts), this.#askEach(suspects, impatience, verdicts)]);
     return questions.map((question) => verdicts.get(question) ?? all(question, TIMEOUT));
   }
 

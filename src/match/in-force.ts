@@ -1,6 +1,6 @@
 import { parse as parseArray } from "postgres-array";
 import type { ColumnTexts, WebhookDefinition } from "../db/schema.ts";
-import type { ConfigurationChange } from "../decode/chunk.ts";
+import type { ConfigurationChange, ConfigurationTable } from "../decode/chunk.ts";
 import type { DocEventName } from "../events/doc-event.ts";
 import type { Condition, RequestMethod, RequestStructure, Webhook } from "./webhook.ts";
 
@@ -12,6 +12,18 @@ export interface InForceChange {
   readonly inForce: InForce;
   readonly changed: ReadonlyMap<number, Definition>;
   readonly removed: readonly number[];
+  readonly repairs: readonly Repair[];
+}
+
+/** What somebody asked for about dead letters: a row of `walhook.repair`. */
+export interface Repair {
+  readonly kind: "replay" | "cancel";
+  readonly webhookId: number;
+  /** Those of this document only; null: of all. */
+  readonly docname: string | null;
+  /** This one only; null: all. */
+  readonly deliveryId: string | null;
+  readonly requestedBy: string;
 }
 
 /**
@@ -41,8 +53,13 @@ export class InForce {
   apply(changes: readonly ConfigurationChange[]): InForceChange {
     const definitions = new Map(this.#definitions);
     const touched = new Set<number>();
+    const repairs: Repair[] = [];
     for (const change of changes) {
-      for (const id of applyRow(definitions, change)) touched.add(id);
+      if (change.table === "repair") {
+        if (change.kind === "insert") repairs.push(toRepair(change.row));
+        continue;
+      }
+      for (const id of applyRow(definitions, change.table, change)) touched.add(id);
     }
     const known = new Map([...this.webhooks].filter(([id]) => !touched.has(id)));
     const changed = new Map<number, Definition>();
@@ -54,15 +71,19 @@ export class InForce {
         removed.push(id);
       } else changed.set(id, definition);
     }
-    return { inForce: new InForce(definitions, known), changed, removed };
+    return { inForce: new InForce(definitions, known), changed, removed, repairs };
   }
 }
 
 const NOTHING: Definition = { webhook: {}, headers: [], data: [], secret: null };
 
 /** Applies one changed row; returns the numbers of the webhooks it touches. */
-function applyRow(definitions: Map<number, Definition>, change: ConfigurationChange): readonly number[] {
-  const { table, kind, row } = change;
+function applyRow(
+  definitions: Map<number, Definition>,
+  table: Exclude<ConfigurationTable, "repair">,
+  change: ConfigurationChange,
+): readonly number[] {
+  const { kind, row } = change;
   const id = Number(table === "webhook" ? row["id"] : row["webhook_id"]);
   const before = definitions.get(id) ?? NOTHING;
   switch (table) {
@@ -103,6 +124,16 @@ function applyChildRow(
   return [...touched];
 }
 
+function toRepair(row: ColumnTexts): Repair {
+  return {
+    kind: row["kind"] === "cancel" ? "cancel" : "replay",
+    webhookId: Number(row["webhook_id"]),
+    docname: row["docname"] ?? null,
+    deliveryId: row["delivery_id"] ?? null,
+    requestedBy: row["requested_by"] ?? "",
+  };
+}
+
 function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook {
   return {
     id: Number(row["id"]),
@@ -121,6 +152,10 @@ function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook
       .filter((child) => (child["key"] ?? "") !== "" && (child["value"] ?? "") !== "")
       .map((child) => ({ key: child["key"] ?? "", value: child["value"] ?? "" })),
     timeoutMs: Number(row["timeout_ms"] ?? 5000),
+    // Columns of later versions are missing where the definition was stored by an earlier one.
+    retryScheduleMs: row["retry_schedule_ms"] == null ? null : parseArray(row["retry_schedule_ms"], Number),
+    isOrdered: row["ordering"] !== "f",
+    onExhausted: row["on_exhausted"] === "hold" ? "hold" : "continue",
     secret: row["enable_security"] === "t" ? secret : null,
   };
 }

@@ -33,6 +33,12 @@ export interface Webhook {
   readonly data: readonly { readonly fieldname: string; readonly key: string }[];
   readonly headers: readonly { readonly key: string; readonly value: string }[];
   readonly timeoutMs: number;
+  /** The delays before each further attempt; null: the bridge's default. */
+  readonly retryScheduleMs: readonly number[] | null;
+  /** Whether deliveries for one document leave in commit order, one at a time. */
+  readonly isOrdered: boolean;
+  /** What becomes of a document's later deliveries when one was given up. */
+  readonly onExhausted: "continue" | "hold";
   /** The signing secret's text, or null where `enable_security` is off. */
   readonly secret: string | null;
 }

@@ -1,12 +1,15 @@
 import { Kysely, PostgresDialect, sql } from "kysely";
 import type pg from "pg";
 import type { Database } from "../db/schema.ts";
+import { blocksLane } from "../deliver/ticket.ts";
 import { WalhookError } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
+import { applyConfiguration } from "./apply-configuration.ts";
+import { applyRepairs } from "./apply-repair.ts";
 import { copyToLog } from "./log-copy.ts";
-import { copyToQueue } from "./queue-copy.ts";
-import { releaseLanes } from "./release-lanes.ts";
-import type { CheckpointPlan, ConfigurationEffect, QueueState } from "./tracker.ts";
+import { copyToQueue, queueDueAtMs } from "./queue-copy.ts";
+import { releaseLanes, type LaneChange } from "./release-lanes.ts";
+import type { CheckpointPlan, QueueState } from "./tracker.ts";
 
 /** How the number of rows in the queue changed, by webhook. */
 export type QueueDelta = ReadonlyMap<number, number>;
@@ -42,16 +45,21 @@ export class CheckpointWriter {
       await this.#lockBridge(trx);
       await copyToLog(this.#client, plan.records);
       await copyToQueue(this.#client, plan.enqueue, nowMs);
-      await requeue(trx, plan.requeue);
+      await requeue(trx, plan.requeue, nowMs);
       await dequeue(trx, plan);
+      const changes: LaneChange[] = lanesToRelease(plan);
       for (const effect of plan.configuration) {
         for (const [id, cancelled] of await applyConfiguration(trx, effect, claimed)) count(id, -cancelled);
+        for (const [id, repaired] of await applyRepairs(trx, effect, claimed)) {
+          count(id, repaired.delta);
+          changes.push(...repaired.changes);
+        }
       }
-      await releaseLanes(trx, lanesToRelease(plan));
+      await releaseLanes(trx, changes);
       await moveCursor(trx, plan);
     });
-    for (const { ticket, isDead } of plan.enqueue) if (!isDead) count(ticket.delivery.webhookId, 1);
-    for (const { ticket, isDead } of plan.requeue) if (isDead) count(ticket.delivery.webhookId, -1);
+    for (const state of plan.enqueue) if (blocksLane(state)) count(state.ticket.delivery.webhookId, 1);
+    for (const state of plan.requeue) if (!blocksLane(state)) count(state.ticket.delivery.webhookId, -1);
     for (const ticket of plan.dequeue) count(ticket.delivery.webhookId, -1);
     return delta;
   }
@@ -74,29 +82,34 @@ function kyselyOn(client: pg.Client): Kysely<Database> {
 }
 
 /** What stands in a lane that something left, or that something blocked was added to. */
-function lanesToRelease(plan: CheckpointPlan) {
+function lanesToRelease(plan: CheckpointPlan): LaneChange[] {
+  const isBlocked = ({ dueAtMs, isSending }: QueueState): boolean => !isSending && dueAtMs === null;
   return [
     ...plan.dequeue,
-    ...plan.requeue.filter(({ isDead, dueAtMs }) => isDead || dueAtMs === null).map(({ ticket }) => ticket),
-    ...plan.enqueue.filter(({ isSending, dueAtMs }) => !isSending && dueAtMs === null).map(({ ticket }) => ticket),
-  ];
+    ...plan.requeue
+      .filter((state) => !state.holdsLane && (state.isDead || isBlocked(state)))
+      .map(({ ticket }) => ticket),
+    ...plan.enqueue.filter((state) => !state.holdsLane && isBlocked(state)).map(({ ticket }) => ticket),
+  ].filter(({ delivery }) => delivery.isOrdered);
 }
 
-async function requeue(trx: Kysely<Database>, states: readonly QueueState[]): Promise<void> {
+async function requeue(trx: Kysely<Database>, states: readonly QueueState[], nowMs: number): Promise<void> {
   if (states.length === 0) return;
   await sql`
     update walhook.webhook_queue q
     set attempts = s.attempts,
         due_at = to_timestamp(s.due_at_ms / 1000.0),
         last_error = s.last_error,
-        is_dead = s.is_dead
+        is_dead = s.is_dead,
+        holds_lane = s.holds_lane
     from unnest(
       ${states.map(({ ticket }) => ticket.delivery.id)}::text[],
       ${states.map(({ attempts }) => attempts)}::integer[],
-      ${states.map(({ dueAtMs }) => dueAtMs)}::double precision[],
+      ${states.map((state) => queueDueAtMs(state, nowMs))}::double precision[],
       ${states.map(({ lastError }) => lastError)}::text[],
-      ${states.map(({ isDead }) => isDead)}::boolean[]
-    ) as s (delivery_id, attempts, due_at_ms, last_error, is_dead)
+      ${states.map(({ isDead }) => isDead)}::boolean[],
+      ${states.map(({ holdsLane }) => holdsLane)}::boolean[]
+    ) as s (delivery_id, attempts, due_at_ms, last_error, is_dead, holds_lane)
     where q.delivery_id = s.delivery_id`.execute(trx);
   // An undecided delivery whose condition held meanwhile is frozen as it was rendered.
   for (const { ticket } of states) {
@@ -124,44 +137,6 @@ async function dequeue(trx: Kysely<Database>, plan: CheckpointPlan): Promise<voi
     .deleteFrom("walhook.webhook_queue")
     .where("delivery_id", "=", sql<string>`any(${plan.dequeue.map(({ delivery }) => delivery.id)})`)
     .execute();
-}
-
-/** Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each. */
-async function applyConfiguration(
-  trx: Kysely<Database>,
-  { changed, removed }: ConfigurationEffect,
-  claimed: readonly string[],
-): Promise<readonly (readonly [webhookId: number, cancelled: number])[]> {
-  for (const [id, definition] of changed) {
-    const json = JSON.stringify(definition);
-    await trx
-      .insertInto("walhook.webhook_in_force")
-      .values({ webhook_id: id, definition: json })
-      .onConflict((conflict) => conflict.column("webhook_id").doUpdateSet({ definition: json }))
-      .execute();
-  }
-  if (removed.length === 0) return [];
-  await trx
-    .deleteFrom("walhook.webhook_in_force")
-    .where("webhook_id", "=", sql<number>`any(${removed})`)
-    .execute();
-  const { rows } = await sql<{ webhook_id: number; cancelled: number }>`
-    with gone as (
-      delete from walhook.webhook_queue
-      where webhook_id = any(${removed}::integer[]) and delivery_id <> all(${claimed}::text[])
-      returning delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source, commit_lsn, xid,
-        commit_time, is_dead
-    ), logged as (
-      insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname,
-        docevent, source, outcome, error, lsn, xid, commit_time)
-      select clock_timestamp(), delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source, 'cancelled',
-        'the webhook was deleted before this delivery could be made', commit_lsn, xid, commit_time
-      from gone
-    )
-    select webhook_id, count(*) filter (where not is_dead)::int as cancelled from gone group by webhook_id`.execute(
-    trx,
-  );
-  return rows.map(({ webhook_id, cancelled }) => [webhook_id, cancelled] as const);
 }
 
 async function moveCursor(trx: Kysely<Database>, { position, flushLsn }: CheckpointPlan): Promise<void> {

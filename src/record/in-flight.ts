@@ -1,18 +1,18 @@
-import type { Kysely } from "kysely";
+import { sql, type Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import { unsentRecord, type AttemptRecord } from "../deliver/attempt-record.ts";
+import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { Courier } from "../deliver/courier.ts";
-import { countParked } from "../deliver/due-deliveries.ts";
+import { countParked, type Room } from "../deliver/due-deliveries.ts";
 import { Lanes } from "../deliver/lanes.ts";
 import { QueueFeeder } from "../deliver/queue-feeder.ts";
 import { receive } from "../deliver/reception.ts";
-import { reconsider } from "../deliver/reconsider.ts";
+import { Reconsiderer } from "../deliver/reconsiderer.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { Transport } from "../deliver/transport.ts";
 import { Window } from "../deliver/window.ts";
 import type { Conditions } from "../match/conditions.ts";
-import type { InForce } from "../match/in-force.ts";
+import type { InForce, InForceChange } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
 import { setState } from "../match/rights-watch.ts";
 import { templateProblem } from "../render/render.ts";
@@ -34,9 +34,6 @@ export interface InFlightOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-/** How long an undecided delivery waits before its condition is asked again. */
-const ASK_AGAIN_MS = 5_000;
-
 /**
  * The deliveries that are open in this process, from order to durable end: lanes give them their place, the
  * courier sends them, the feeder brings back those that wait in the queue, the tracker knows what a
@@ -50,11 +47,12 @@ export class InFlight {
   readonly #lanes = new Lanes();
   readonly #window: Window;
   readonly #courier: Courier;
+  readonly #reconsiderer: Reconsiderer;
   readonly #feeder: QueueFeeder;
   readonly #parkedCount: Map<number, number>;
   #durable: Ticket[] = [];
   #inForce: InForce;
-  #isClosed = false;
+  #receiving: Promise<void> = Promise.resolve();
 
   private constructor(options: InFlightOptions, parkedCount: Map<number, number>) {
     const { settings, transport, inForce, db, onFailure } = options;
@@ -70,10 +68,23 @@ export class InFlight {
       retryScheduleMs: settings.retryScheduleMs,
       isHeld: (webhookId) => options.held().has(webhookId),
       report: (ticket, record) => this.#report(ticket, record),
+      onGone: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
+      onRoom: () => this.wake(),
+    });
+    this.#reconsiderer = new Reconsiderer({
+      conditions: options.conditions,
+      inForce: () => this.#inForce,
+      onDecided: (ticket) => this.#courier.take([ticket]),
+      report: (ticket, record) => this.#report(ticket, record),
+      onTrouble: (webhookId, reason) => {
+        setState(db, webhookId, reason === null ? "ok" : "undecided", reason).catch(onFailure);
+      },
+      onRoom: () => this.wake(),
+      onFailure,
     });
     this.#feeder = new QueueFeeder({
       db,
-      webhookIds: () => this.#sendable(),
+      rooms: () => this.#rooms(),
       claimed: this.claimed,
       isEmpty: () => this.#parkedCount.size === 0,
       onDue: (tickets) => this.#takeDue(tickets),
@@ -92,25 +103,33 @@ export class InFlight {
   }
 
   /** Takes a chunk's orders and starts what may start. Resolves when each has its place, in stream order. */
-  async receive(chunk: OrderChunk): Promise<void> {
+  receive(chunk: OrderChunk): Promise<void> {
+    this.#receiving = this.#receive(chunk);
+    return this.#receiving;
+  }
+
+  async #receive(chunk: OrderChunk): Promise<void> {
+    this.#window.take(chunk.orders.length);
     const tickets = await receive(chunk.orders, {
       db: this.#options.db,
       lanes: this.#lanes,
       parkedCount: this.#parkedCount,
+      isClogged: (webhookId) => this.#courier.isClogged(webhookId),
       takeDurable: () => this.#durable.splice(0),
+      onEntered: (entered) => this.#courier.take(entered),
       report: (ticket, record) => this.#report(ticket, record),
     });
-    if (this.#isClosed) return;
-    this.#window.take(tickets.length);
     this.tracker.admit({ ...chunk, tickets, configuration: chunk.change }, Date.now());
-    this.#courier.take(tickets);
-    if (chunk.change !== null) {
-      this.#inForce = chunk.change.inForce;
-      this.#courier.reconfigure(this.#inForce);
-      this.#showProblems(chunk.change.changed.keys());
-      this.wake();
-    }
+    if (chunk.change !== null) this.#reconfigure(chunk.change);
     this.#options.onProgress();
+  }
+
+  #reconfigure({ inForce, changed }: InForceChange): void {
+    this.#inForce = inForce;
+    this.#courier.reconfigure(inForce, changed.keys());
+    this.#reconsiderer.forget(changed.keys());
+    this.#showProblems(changed.keys());
+    this.wake();
   }
 
   /** A checkpoint is durable. */
@@ -133,15 +152,15 @@ export class InFlight {
 
   /** Starts nothing more and waits for requests under way, at most so long. */
   async drain(withinMs: number): Promise<void> {
-    this.#isClosed = true;
+    this.#reconsiderer.close();
+    const drained = this.#courier.drain(withinMs);
+    await this.#receiving.catch(() => {});
     await this.#feeder.close();
-    await this.#courier.drain(withinMs);
+    await drained;
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#feeder.close();
-    await this.#courier.drain(0);
+    await this.drain(0);
   }
 
   /** A template that the database could not check: nothing of it can be rendered, and the DBA is told at once. */
@@ -154,11 +173,15 @@ export class InFlight {
   }
 
   /** A deleted webhook's rows are cancelled by the checkpoint that passes its deletion, and never fetched again. */
-  #sendable(): number[] {
+  #rooms(): Room[] {
     const held = this.#options.held();
-    return [...this.#parkedCount.keys()].filter(
-      (id) => this.#inForce.webhooks.get(id)?.enabled === true && !held.has(id),
-    );
+    const rooms: Room[] = [];
+    for (const webhookId of this.#parkedCount.keys()) {
+      if (this.#inForce.webhooks.get(webhookId)?.enabled !== true || held.has(webhookId)) continue;
+      rooms.push({ webhookId, kind: "request", count: this.#courier.room(webhookId) });
+      rooms.push({ webhookId, kind: "undecided", count: this.#reconsiderer.room(webhookId) });
+    }
+    return rooms.filter(({ count }) => count > 0);
   }
 
   #report(ticket: Ticket, record: AttemptRecord | null): void {
@@ -172,47 +195,12 @@ export class InFlight {
 
   #takeDue(tickets: readonly Ticket[]): void {
     this.#courier.take(tickets.filter(({ request }) => request !== null));
-    void this.#reconsiderAll(tickets.filter(({ request }) => request === null));
+    this.#reconsiderer.take(tickets.filter(({ request }) => request === null));
   }
+}
 
-  #cancel(ticket: Ticket): void {
-    ticket.state = "ended";
-    const reason = "the webhook was deleted before this delivery could be made";
-    this.#report(ticket, unsentRecord(ticket.delivery, "cancelled", reason, Date.now()));
-  }
-
-  /** One after the other, on a connection of their own: a slow condition delays only undecided deliveries. */
-  async #reconsiderAll(tickets: readonly Ticket[]): Promise<void> {
-    try {
-      for (const ticket of tickets) if (!this.#isClosed) await this.#reconsider(ticket);
-    } catch (error) {
-      this.#options.onFailure(error);
-    }
-  }
-
-  async #reconsider(ticket: Ticket): Promise<void> {
-    const { delivery } = ticket;
-    const webhook = this.#inForce.webhooks.get(delivery.webhookId);
-    if (webhook === undefined) return this.#cancel(ticket);
-    const result = await reconsider(ticket, webhook, this.#options.conditions);
-    switch (result.kind) {
-      case "send":
-        ticket.request = result.request;
-        return this.#courier.take([ticket]);
-      case "drop":
-        ticket.state = "ended";
-        return this.#report(ticket, null);
-      case "unsendable":
-        ticket.state = "ended";
-        return this.#report(ticket, unsentRecord(delivery, result.outcome, result.reason, Date.now()));
-      case "later":
-        if (!this.#inForce.webhooks.has(delivery.webhookId)) return this.#cancel(ticket);
-        ticket.state = "parked";
-        ticket.lastError = result.reason;
-        ticket.dueAtMs = Date.now() + ASK_AGAIN_MS;
-        return this.#report(ticket, null);
-      default:
-        return result satisfies never;
-    }
-  }
+/** The configuration is people's: the bridge changes one thing of it, by a function that can do no more. */
+async function disableWebhook(db: Kysely<Database>, webhookId: number, reason: string): Promise<void> {
+  const text = `${reason}. To go on: update walhook.webhook set enabled = true where id = ${webhookId}`;
+  await sql`select walhook.disable_webhook(${webhookId}, ${text})`.execute(db);
 }

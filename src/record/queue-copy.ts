@@ -25,6 +25,8 @@ const COLUMNS = [
   "due_at",
   "last_error",
   "is_dead",
+  "is_ordered",
+  "holds_lane",
   "method",
   "url",
   "content_type",
@@ -41,7 +43,7 @@ export async function copyToQueue(client: pg.ClientBase, states: readonly QueueS
 }
 
 function toQueueLine(state: QueueState, nowMs: number): string {
-  const { ticket, attempts, dueAtMs, lastError, isDead, isSending } = state;
+  const { ticket, attempts, lastError, isDead, holdsLane } = state;
   const { delivery, request, change, isBarrier } = ticket;
   const { position } = delivery;
   return [
@@ -62,9 +64,11 @@ function toQueueLine(state: QueueState, nowMs: number): string {
     delivery.xid,
     copyMicroseconds(delivery.commitTimeUs),
     attempts,
-    copyTime(isSending ? nowMs : dueAtMs),
+    copyTime(queueDueAtMs(state, nowMs)),
     copyText(lastError),
     isDead ? "t" : "f",
+    delivery.isOrdered ? "t" : "f",
+    holdsLane ? "t" : "f",
     request?.method ?? NULL,
     copyText(request?.url ?? null),
     copyText(request?.contentType ?? null),
@@ -72,4 +76,14 @@ function toQueueLine(state: QueueState, nowMs: number): string {
     copyBytes(request?.body ?? null),
     copyText(change),
   ].join("\t");
+}
+
+/**
+ * When a row is due, in ms since 1970; null: blocked until its lane is free, or dead. What is being sent is due at
+ * once for whoever takes over, and what stands in no lane is blocked by nothing.
+ */
+export function queueDueAtMs({ ticket, dueAtMs, isDead, isSending }: QueueState, nowMs: number): number | null {
+  if (isDead) return null;
+  if (isSending) return nowMs;
+  return ticket.delivery.isOrdered ? dueAtMs : (dueAtMs ?? nowMs);
 }

@@ -1,18 +1,24 @@
 import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Database } from "../db/schema.ts";
-import type { Ticket } from "../deliver/ticket.ts";
+import type { Delivery } from "../render/delivery.ts";
+
+/** Who left a lane, or was added to it. */
+export interface LaneChange {
+  readonly delivery: Pick<Delivery, "webhookId" | "docname" | "oldDocname">;
+  readonly isBarrier: boolean;
+}
 
 /**
- * Makes the next delivery of each of these tickets' lanes due, where nothing before it is open. A row of
+ * Makes the next delivery of each of these lanes due, where nothing before it is open. A row of
  * the queue with `due_at` null is blocked; it becomes due only here, in the transaction that ends or
  * adds something in its lane, so that nobody has to look for heads of lanes in a long queue.
  */
-export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Ticket[]): Promise<void> {
-  if (tickets.length === 0) return;
+export async function releaseLanes(trx: Kysely<Database>, changes: readonly LaneChange[]): Promise<void> {
+  if (changes.length === 0) return;
   const webhookIds: number[] = [];
   const docnames: string[] = [];
   const wholeWebhooks = new Set<number>();
-  for (const { delivery, isBarrier } of tickets) {
+  for (const { delivery, isBarrier } of changes) {
     if (isBarrier) wholeWebhooks.add(delivery.webhookId);
     for (const docname of [delivery.docname, delivery.oldDocname]) {
       if (docname === null) continue;
@@ -20,7 +26,7 @@ export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Tick
       docnames.push(docname);
     }
   }
-  const touched = [...new Set(tickets.map(({ delivery }) => delivery.webhookId))];
+  const touched = [...new Set(changes.map(({ delivery }) => delivery.webhookId))];
   await sql`
     with lane as (
       select distinct l.webhook_id, l.docname
@@ -31,7 +37,7 @@ export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Tick
       from lane
       cross join lateral (
         select q.delivery_id from walhook.webhook_queue q
-        where q.webhook_id = lane.webhook_id and q.docname = lane.docname and not q.is_dead
+        where q.webhook_id = lane.webhook_id and q.docname = lane.docname and q.is_ordered and (not q.is_dead or q.holds_lane)
         order by q.commit_lsn, q.change_lsn, q.change_index, q.event_number
         limit 1
       ) as head
@@ -40,7 +46,7 @@ export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Tick
       from lane
       cross join lateral (
         select q.delivery_id from walhook.webhook_queue q
-        where q.webhook_id = lane.webhook_id and q.old_docname = lane.docname and not q.is_dead
+        where q.webhook_id = lane.webhook_id and q.old_docname = lane.docname and q.is_ordered and (not q.is_dead or q.holds_lane)
         order by q.commit_lsn, q.change_lsn, q.change_index, q.event_number
         limit 1
       ) as head
@@ -60,6 +66,7 @@ export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Tick
     from candidate
     where q.delivery_id = candidate.delivery_id
       and q.due_at is null
+      and not q.is_dead
       and not exists (${earlier(sql`e.docname = q.docname`)})
       and not exists (${earlier(sql`e.docname = q.old_docname`)})
       and not exists (${earlier(sql`e.old_docname = q.docname`)})
@@ -68,11 +75,11 @@ export async function releaseLanes(trx: Kysely<Database>, tickets: readonly Tick
       and not (q.is_barrier and exists (${earlier(sql`true`)}))`.execute(trx);
 }
 
-/** An open delivery of the same webhook that comes before `q`. One condition each, so that each has its index. */
+/** A delivery of the same webhook that comes before `q` and has to end first. One condition each, so that each has its index. */
 function earlier(condition: RawBuilder<unknown>): RawBuilder<unknown> {
   return sql`
         select from walhook.webhook_queue e
-        where e.webhook_id = q.webhook_id and ${condition} and not e.is_dead
+        where e.webhook_id = q.webhook_id and ${condition} and e.is_ordered and (not e.is_dead or e.holds_lane)
           and (e.commit_lsn, e.change_lsn, e.change_index, e.event_number)
             < (q.commit_lsn, q.change_lsn, q.change_index, q.event_number)`;
 }

@@ -1,7 +1,7 @@
 import { comparePositions, START, type Position } from "../decode/position.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
-import type { Ticket } from "../deliver/ticket.ts";
-import type { Definition } from "../match/in-force.ts";
+import { blocksLane, type Ticket } from "../deliver/ticket.ts";
+import type { InForceChange } from "../match/in-force.ts";
 import type { Lsn } from "../replication/lsn.ts";
 
 /** A chunk whose deliveries are known. */
@@ -14,10 +14,7 @@ export interface AdmittedChunk {
   readonly configuration: ConfigurationEffect | null;
 }
 
-export interface ConfigurationEffect {
-  readonly changed: ReadonlyMap<number, Definition>;
-  readonly removed: readonly number[];
-}
+export type ConfigurationEffect = Pick<InForceChange, "changed" | "removed" | "repairs">;
 
 /** A delivery that waits in the queue, as it stood when the checkpoint was planned. */
 export interface QueueState {
@@ -26,6 +23,7 @@ export interface QueueState {
   readonly dueAtMs: number | null;
   readonly lastError: string | null;
   readonly isDead: boolean;
+  readonly holdsLane: boolean;
   /** An attempt is under way in this process: due at once for whoever takes over. */
   readonly isSending: boolean;
 }
@@ -160,10 +158,11 @@ export class Tracker {
   committed(plan: CheckpointPlan): readonly Ticket[] {
     if (plan.isWorthWriting) this.#storedFlushLsn = plan.flushLsn;
     const forgotten: Ticket[] = [];
-    for (const { ticket, isSending, isDead } of plan.enqueue) {
+    for (const state of plan.enqueue) {
+      const { ticket, isSending } = state;
       ticket.isDurable = true;
       if (!isSending) {
-        if (!isDead) forgotten.push(ticket);
+        if (blocksLane(state)) forgotten.push(ticket);
         continue;
       }
       // The attempt may have ended while the checkpoint was being written.
@@ -171,7 +170,7 @@ export class Tracker {
       ticket.records = [];
       if (ticket.state !== "sending") this.#touched.add(ticket);
     }
-    for (const { ticket, isDead } of plan.requeue) if (!isDead) forgotten.push(ticket);
+    for (const state of plan.requeue) if (blocksLane(state)) forgotten.push(state.ticket);
     return forgotten;
   }
 
@@ -204,6 +203,6 @@ function isSettled(entry: Entry): boolean {
 }
 
 function queueState(ticket: Ticket): QueueState {
-  const { attempts, dueAtMs, lastError, isDead } = ticket;
-  return { ticket, attempts, dueAtMs, lastError, isDead, isSending: ticket.state === "sending" };
+  const { attempts, dueAtMs, lastError, isDead, holdsLane } = ticket;
+  return { ticket, attempts, dueAtMs, lastError, isDead, holdsLane, isSending: ticket.state === "sending" };
 }

@@ -32,6 +32,8 @@ export interface Delivery {
   readonly xid: number;
   /** Microseconds since 1970-01-01 UTC. */
   readonly commitTimeUs: bigint;
+  /** Whether it keeps its place in the order of its document. */
+  readonly isOrdered: boolean;
 }
 
 /** Where a delivery stands when it leaves the render room. */

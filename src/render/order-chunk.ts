@@ -47,5 +47,6 @@ function toDelivery({ webhook, event }: Match, deliveryId: DeliveryId, source: D
     position,
     xid: transaction.xid,
     commitTimeUs: transaction.commitTimeUs,
+    isOrdered: webhook.isOrdered,
   };
 }

@@ -27,6 +27,7 @@ const delivery: Delivery = {
   position: { commitLsn: 1n, changeLsn: 1n, index: 0 },
   xid: 1,
   commitTimeUs: 0n,
+  isOrdered: true,
 };
 const frozen: FrozenRequest = {
   method: "POST",
@@ -50,6 +51,9 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   data: [],
   headers: [],
   timeoutMs: 2_000,
+  retryScheduleMs: null,
+  isOrdered: true,
+  onExhausted: "continue",
   secret: null,
   ...over,
 });

@@ -17,6 +17,7 @@ function ticket(docname: string | null, over: Partial<Ticket["delivery"]> = {}):
       position: { commitLsn: 1n, changeLsn: 1n, index: 0 },
       xid: 1,
       commitTimeUs: 0n,
+      isOrdered: true,
       ...over,
     },
     null,

@@ -17,8 +17,30 @@ describe("after an attempt", () => {
   it.each([200, 201, 204, 299])("%i is success", (status) => {
     expect(decideRetry(answered(status), 1, options)).toEqual({ kind: "delivered" });
   });
-  it.each([301, 302, 304, 400, 404, 410, 429, 500, 503])("%i is tried again", (status) => {
+  it.each([301, 302, 304, 400, 401, 403, 404, 408, 409, 425, 429, 500, 503])("%i is tried again", (status) => {
     expect(decideRetry(answered(status), 1, options)).toEqual({ kind: "retry", dueAtMs: 1_000 });
+  });
+  it("410 Gone is the end for the webhook, at any attempt", () => {
+    expect(decideRetry(answered(410), 1, options)).toEqual({ kind: "gone" });
+    expect(decideRetry(answered(410), 99, options)).toEqual({ kind: "gone" });
+  });
+  it.each([400, 413, 414, 415, 422])("%i, which the same bytes meet again, gets three attempts in all", (status) => {
+    const long = { ...options, scheduleMs: [1, 2, 3, 4, 5] };
+    expect([1, 2, 3].map((attempt) => decideRetry(answered(status), attempt, long).kind)).toEqual([
+      "retry",
+      "retry",
+      "dead",
+    ]);
+    expect(decideRetry(answered(status), 2, { ...options, scheduleMs: [1] })).toEqual({ kind: "dead" });
+  });
+  it("a receiver that asks for more time than the schedule gives gets it, on any failure", () => {
+    const asks = (statusCode: number, seconds: string): TransportResult => ({
+      ...answered(statusCode),
+      ...{ headers: { "retry-after": seconds } },
+    });
+    expect(decideRetry(asks(503, "30"), 1, options)).toEqual({ kind: "retry", dueAtMs: 30_000 });
+    expect(decideRetry(asks(404, "30"), 1, options)).toEqual({ kind: "retry", dueAtMs: 30_000 });
+    expect(decideRetry(asks(503, "30"), 2, options)).toEqual({ kind: "retry", dueAtMs: 60_000 });
   });
   it("a failed connection is tried again, by the schedule", () => {
     expect(decideRetry(broken, 2, options)).toEqual({ kind: "retry", dueAtMs: 60_000 });

@@ -49,6 +49,7 @@ function ticket(id: string, docname: string | null, over: Partial<Ticket["delive
     position,
     xid: 7,
     commitTimeUs: 1_700_000_000_123_456n,
+    isOrdered: true,
     ...over,
   };
   return newTicket(delivery, request);
@@ -59,6 +60,7 @@ const state = (of: Ticket, over: Partial<QueueState> = {}): QueueState => ({
   dueAtMs: null,
   lastError: null,
   isDead: false,
+  holdsLane: false,
   isSending: false,
   ...over,
 });

@@ -246,6 +246,7 @@ function toTicket({ id, position, docname, oldDocname, isTruncate }: Change): Ti
       position,
       xid: 1,
       commitTimeUs: 0n,
+      isOrdered: true,
     },
     null,
   );

@@ -91,6 +91,9 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     data: [],
     headers: [],
     timeoutMs: 5000,
+    retryScheduleMs: null,
+    isOrdered: true,
+    onExhausted: "continue",
     secret: null,
     ...values,
   };

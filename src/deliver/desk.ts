@@ -1,0 +1,114 @@
+import { Pace } from "./pace.ts";
+import type { Ticket } from "./ticket.ts";
+import type { TransportResult } from "./transport.ts";
+
+/** Dealt-with entries are cut off now and then, so that a desk that is never empty does not grow. */
+const COMPACT_AFTER = 10_000;
+/** All its requests under way and no answer for so long: what else is there for it waits in the queue. */
+const STALLED_AFTER_MS = 250;
+
+/** One webhook's deliveries that may be sent: those that wait for their turn, and how many are under way. */
+export class Desk {
+  readonly webhookId: number;
+  readonly #maxSending: number;
+  #pace: Pace;
+  /** Tickets in the order in which they became ready; those before `#next` are dealt with. */
+  #ready: Ticket[] = [];
+  #next = 0;
+  #sending = 0;
+  #answeredAtMs = 0;
+  /** Somebody asked for room when there was none. */
+  #isAwaited = false;
+
+  constructor(webhookId: number, maxSending: number) {
+    this.webhookId = webhookId;
+    this.#maxSending = maxSending;
+    this.#pace = new Pace(maxSending);
+  }
+
+  push(ticket: Ticket): void {
+    this.#ready.push(ticket);
+  }
+
+  /** The next ticket that may be sent now; null where none may. */
+  next(nowMs: number): Ticket | null {
+    if (this.#sending >= this.#pace.limit || this.#pace.pausedMs(nowMs) > 0) return null;
+    while (this.#next < this.#ready.length) {
+      const ticket = this.#ready[this.#next++]!;
+      if (this.#next > COMPACT_AFTER) this.#compact();
+      if (ticket.state === "ready") return ticket;
+    }
+    this.#compact();
+    return null;
+  }
+
+  begin(nowMs: number): void {
+    if (this.#sending++ === 0) this.#answeredAtMs = nowMs;
+  }
+
+  end(result: TransportResult, nowMs: number): void {
+    this.#sending--;
+    this.#answeredAtMs = nowMs;
+    this.#pace.note(result, nowMs);
+  }
+
+  /** The webhook was changed: what was learned of its receiver may be wrong. */
+  forgetPace(): void {
+    this.#pace = new Pace(this.#maxSending);
+  }
+
+  /** How long nothing may be sent, in ms. */
+  pausedMs(nowMs: number): number {
+    return this.#pace.pausedMs(nowMs);
+  }
+
+  /** Whether what comes in now would wait longer than is good for memory: it waits in the queue instead. */
+  isClogged(nowMs: number): boolean {
+    if (this.#pace.pausedMs(nowMs) > 0) return true;
+    if (this.#sending < this.#pace.limit) return false;
+    return this.#pace.limit < this.#maxSending || nowMs - this.#answeredAtMs > STALLED_AFTER_MS;
+  }
+
+  /** How many deliveries of the queue it would take now; where there is no room, `isAwaited` tells when to ask again. */
+  room(nowMs: number): number {
+    if (this.#pace.pausedMs(nowMs) > 0) return 0;
+    // One more page than can be sent, so that nobody waits for the table; none of it where answers are slow.
+    const capacity = this.isClogged(nowMs) ? this.#pace.limit : 2 * this.#pace.limit;
+    const room = capacity - this.#load;
+    this.#isAwaited = room <= 0;
+    return Math.max(0, room);
+  }
+
+  /** True once, when there is room again that somebody waits for. */
+  takeAwaited(): boolean {
+    if (!this.#isAwaited || this.#load > this.#pace.limit) return false;
+    this.#isAwaited = false;
+    return true;
+  }
+
+  /** Takes out what waits for its turn and fits. */
+  *drain(fits: (ticket: Ticket) => boolean): Generator<Ticket> {
+    const waiting = this.#ready.slice(this.#next);
+    this.#ready = [];
+    this.#next = 0;
+    for (const ticket of waiting) {
+      if (ticket.state !== "ready") continue;
+      if (fits(ticket)) yield ticket;
+      else this.#ready.push(ticket);
+    }
+  }
+
+  /** Whether nothing would be lost without it. */
+  get isIdle(): boolean {
+    return this.#load === 0 && this.#pace.isFull;
+  }
+
+  get #load(): number {
+    return this.#sending + this.#ready.length - this.#next;
+  }
+
+  #compact(): void {
+    this.#ready.splice(0, this.#next);
+    this.#next = 0;
+  }
+}

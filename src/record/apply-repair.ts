@@ -1,0 +1,97 @@
+import { sql, type Kysely } from "kysely";
+import type { Database } from "../db/schema.ts";
+import type { Repair } from "../match/in-force.ts";
+import type { LaneChange } from "./release-lanes.ts";
+import type { ConfigurationEffect } from "./tracker.ts";
+
+/** What a repair did to the queue. */
+interface Repaired {
+  /** By how much the number of rows that stand in lanes changed. */
+  readonly delta: number;
+  /** Lanes in which something may go now. */
+  readonly changes: readonly LaneChange[];
+}
+
+/** What a configuration transaction means for dead letters, by webhook. */
+export async function applyRepairs(
+  trx: Kysely<Database>,
+  { changed, repairs }: ConfigurationEffect,
+  claimed: readonly string[],
+): Promise<readonly (readonly [webhookId: number, repaired: Repaired])[]> {
+  const done: (readonly [number, Repaired])[] = [];
+  const letGo = [...changed].filter(([, { webhook }]) => webhook["on_exhausted"] !== "hold").map(([id]) => id);
+  if (letGo.length > 0) done.push(...(await releaseHolders(trx, letGo)));
+  for (const repair of repairs) done.push([repair.webhookId, await applyRepair(trx, repair, claimed)]);
+  return done;
+}
+
+/**
+ * Does what somebody asked for about dead letters, inside the checkpoint that passes the request: replayed ones
+ * begin their schedule anew, cancelled ones leave the queue with a log row.
+ *
+ * @param claimed deliveries that this process is dealing with: none of them was dead when the request was made
+ */
+async function applyRepair(trx: Kysely<Database>, repair: Repair, claimed: readonly string[]): Promise<Repaired> {
+  const chosen = sql`
+    webhook_id = ${repair.webhookId} and is_dead and delivery_id <> all(${claimed}::text[])
+      and (${repair.docname}::text is null or docname = ${repair.docname})
+      and (${repair.deliveryId}::text is null or delivery_id = ${repair.deliveryId})`;
+  const { rows } =
+    repair.kind === "replay"
+      ? await sql<Row>`
+          with mended as (
+            select delivery_id, holds_lane from walhook.webhook_queue where ${chosen} for update
+          )
+          update walhook.webhook_queue q
+          set is_dead = false, holds_lane = false, attempts = 0, source = 'replay',
+              due_at = case when q.is_ordered then null else now() end
+          from mended
+          where q.delivery_id = mended.delivery_id
+          returning q.docname, q.old_docname, q.is_barrier, mended.holds_lane`.execute(trx)
+      : await sql<Row>`
+          with gone as (
+            delete from walhook.webhook_queue where ${chosen}
+            returning delivery_id, attempts, webhook_id, webhook, doctype, docname, old_docname, docevent, source, commit_lsn,
+              xid, commit_time, is_barrier, holds_lane
+          ), logged as (
+            insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname,
+              docevent, source, outcome, error, lsn, xid, commit_time)
+            select clock_timestamp(), delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source,
+              'cancelled', ${`${repair.requestedBy} cancelled this dead letter`}, commit_lsn, xid, commit_time
+            from gone
+          )
+          select docname, old_docname, is_barrier, holds_lane from gone`.execute(trx);
+  const holders = rows.filter(({ holds_lane }) => holds_lane).length;
+  return {
+    delta: repair.kind === "replay" ? rows.length - holders : -holders,
+    changes: toChanges(repair.webhookId, rows),
+  };
+}
+
+/** Webhooks that hold nothing any more: what waited behind their dead letters goes on. */
+async function releaseHolders(
+  trx: Kysely<Database>,
+  webhookIds: readonly number[],
+): Promise<ReadonlyMap<number, Repaired>> {
+  const { rows } = await sql<Row & { readonly webhook_id: number }>`
+    update walhook.webhook_queue set holds_lane = false
+    where webhook_id = any(${webhookIds}::integer[]) and is_dead and holds_lane
+    returning webhook_id, docname, old_docname, is_barrier, true as holds_lane`.execute(trx);
+  const byWebhook = new Map<number, Row[]>();
+  for (const row of rows) byWebhook.set(row.webhook_id, [...(byWebhook.get(row.webhook_id) ?? []), row]);
+  return new Map([...byWebhook].map(([id, held]) => [id, { delta: -held.length, changes: toChanges(id, held) }]));
+}
+
+function toChanges(webhookId: number, rows: readonly Row[]): LaneChange[] {
+  return rows.map(({ docname, old_docname, is_barrier }) => ({
+    delivery: { webhookId, docname, oldDocname: old_docname },
+    isBarrier: is_barrier,
+  }));
+}
+
+interface Row {
+  readonly docname: string | null;
+  readonly old_docname: string | null;
+  readonly is_barrier: boolean;
+  readonly holds_lane: boolean;
+}
