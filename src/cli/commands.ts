@@ -3,7 +3,8 @@ import type { Command } from "./command.ts";
 import { health } from "./health.ts";
 import { install } from "./install.ts";
 import { run } from "./run.ts";
+import { schedule } from "./schedule.ts";
 import { uninstall } from "./uninstall.ts";
 
 /** Every command, in the order in which a new user meets them. */
-export const COMMANDS: readonly Command[] = [install, run, check, health, uninstall];
+export const COMMANDS: readonly Command[] = [install, run, check, health, schedule, uninstall];

@@ -19,7 +19,7 @@ describe("without a database", () => {
   });
 
   test("a database that is down is exit code 4, and no password is shown", async () => {
-    for (const command of ["install", "check", "health", "uninstall"]) {
+    for (const command of ["install", "check", "health", "schedule", "uninstall"]) {
       const result = await runCli([command], { DATABASE_URL: "postgresql://me:secret@127.0.0.1:1/shop" });
       expect(result.code).toBe(4);
       expect(result.err).toContain("postgresql://me@127.0.0.1:1/shop");
@@ -66,7 +66,7 @@ describe("on a database", () => {
     (await database.query(sql)).rows as Record<string, unknown>[];
 
   test("before install, everything else says so", async () => {
-    for (const command of ["run", "health"]) {
+    for (const command of ["run", "health", "schedule"]) {
       const result = await runCli([command], env);
       expect(result).toMatchObject({ code: 3, err: expect.stringContaining("walhook install") });
     }
@@ -134,6 +134,13 @@ describe("on a database", () => {
       expect(check.out).toContain(`ok       role ${roles.bridge}: REPLICATION, member of walhook_bridge`);
       expect(check.out).toContain("ok       table orders: published for new-order");
       expect(check.code).toBe(0);
+
+      await database.queryAs(roles.admin, "update walhook.webhook set retry_schedule = '{1 s, 1 min}'");
+      const schedule = await runCli(["schedule"], { DATABASE_URL: database.urlAs(roles.bridge) });
+      expect(schedule).toMatchObject({ code: 0, err: "" });
+      expect(schedule.out).toMatch(
+        /^default\n {2}attempt .*\n(.*\n)+\nnew-order\n.*\n {2}1 .*\n {2}2 +1 s +1 s 200 ms +1 s\n {2}3 +1 min 1 s /,
+      );
 
       run.child.kill("SIGTERM");
       const ended = await run.ended;

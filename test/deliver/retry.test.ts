@@ -3,10 +3,10 @@ import { describe, expect, it } from "vitest";
 import { decideRetry, DEFAULT_RETRY_SCHEDULE_MS } from "../../src/deliver/retry.ts";
 import type { TransportResult } from "../../src/deliver/transport.ts";
 
-const answered = (statusCode: number): TransportResult => ({
+const answered = (statusCode: number, headers: Readonly<Record<string, string>> = {}): TransportResult => ({
   kind: "response",
   statusCode,
-  headers: {},
+  headers,
   body: "",
   durationMs: 1,
 });
@@ -34,10 +34,7 @@ describe("after an attempt", () => {
     expect(decideRetry(answered(status), 2, { ...options, scheduleMs: [1] })).toEqual({ kind: "dead" });
   });
   it("a receiver that asks for more time than the schedule gives gets it, on any failure", () => {
-    const asks = (statusCode: number, seconds: string): TransportResult => ({
-      ...answered(statusCode),
-      ...{ headers: { "retry-after": seconds } },
-    });
+    const asks = (statusCode: number, seconds: string) => answered(statusCode, { "retry-after": seconds });
     expect(decideRetry(asks(503, "30"), 1, options)).toEqual({ kind: "retry", dueAtMs: 30_000 });
     expect(decideRetry(asks(404, "30"), 1, options)).toEqual({ kind: "retry", dueAtMs: 30_000 });
     expect(decideRetry(asks(503, "30"), 2, options)).toEqual({ kind: "retry", dueAtMs: 60_000 });

@@ -99,7 +99,13 @@ describe("rights", () => {
     const published = await watched.rows(
       "select tablename::text as name from pg_publication_tables where schemaname = 'walhook' order by 1",
     );
-    expect(published.map(({ name }) => name)).toEqual(["repair", "webhook", "webhook_data", "webhook_header", "webhook_secret"]);
+    expect(published.map(({ name }) => name)).toEqual([
+      "repair",
+      "webhook",
+      "webhook_data",
+      "webhook_header",
+      "webhook_secret",
+    ]);
   });
 
   it("are safe: every function that works as its owner fixes its search_path, and everything has a comment", async () => {
