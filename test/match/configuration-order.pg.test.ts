@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type System } from "../support/system.ts";
-import { seeded } from "../record/simulation.ts";
+import { seeded } from "../record/seeded.ts";
 
 let system: System;
 beforeAll(async () => {

@@ -81,6 +81,10 @@ export class SimulatedWal {
     return this.end[this.size - 1] as number;
   }
 
+  isCommit(offset: number): boolean {
+    return (this.#byCommit[offset] ?? -1) >= 0;
+  }
+
   /** The change at a place, or -1. */
   changeAt(commit: number, lsn: number, index: number): number {
     const t = this.#byCommit[commit] ?? -1;

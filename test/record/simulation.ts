@@ -4,6 +4,7 @@ import { unsentRecord, type AttemptRecord } from "../../src/deliver/attempt-reco
 import { Lanes, laneKeys } from "../../src/deliver/lanes.ts";
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
 import { Tracker, type CheckpointPlan } from "../../src/record/tracker.ts";
+import { seeded } from "./seeded.ts";
 
 /** A change of the simulated WAL: one delivery each. */
 interface Change {
@@ -39,17 +40,6 @@ export type Mutant = "acknowledge-early" | "lane-ignored-on-retry" | "cursor-out
 export interface Result {
   readonly crashes: number;
   readonly problems: readonly string[];
-}
-
-/** A small seeded generator (mulberry32), so that a failing run can be repeated. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 /**
