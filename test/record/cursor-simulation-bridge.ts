@@ -1,19 +1,11 @@
-import { type Chunk, type ConfigurationTable, endOfTransaction } from "../../src/decode/chunk.ts";
-import { ChunkBuilder } from "../../src/decode/chunk-builder.ts";
-import type { Pending } from "../../src/decode/pending.ts";
-import type { RelationMessage } from "../../src/decode/pgoutput-message.ts";
-import type { Position } from "../../src/decode/position.ts";
-import type { Relation } from "../../src/decode/relation.ts";
-import { RelationTracker } from "../../src/decode/relation-tracker.ts";
-import { TransactionReader } from "../../src/decode/transaction-reader.ts";
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
-import { endsInConfiguration, mergeEventChunks, type EventChunk } from "../../src/events/event-chunk.ts";
 import { Tracker, type CheckpointPlan, type ConfigurationEffect } from "../../src/record/tracker.ts";
 import { Acknowledger } from "../../src/replication/acknowledger.ts";
 import type { SimulatedDatabase, StoredCursor } from "./cursor-simulation-database.ts";
 import { DEAD, DELIVERED, DELIVERIES, RETRY } from "./cursor-simulation-deliveries.ts";
+import { SimulatedIntake } from "./cursor-simulation-intake.ts";
 import type { Mutant } from "./cursor-simulation-mutants.ts";
-import { CONFIGURATION_OID, DATA_OID, type SimulatedServer } from "./cursor-simulation-server.ts";
+import type { SimulatedServer } from "./cursor-simulation-server.ts";
 import { MAX_DELIVERIES, type SimulatedWal, lsnAt, offsetOf } from "./cursor-simulation-wal.ts";
 
 export interface SimulatedBridgeOptions {
@@ -28,20 +20,16 @@ export interface SimulatedBridgeOptions {
 }
 
 /**
- * One process: the real reader, chunk builder, tracker and acknowledger, and around them, one step at a time and in
+ * One process: the real tracker and acknowledger behind the intake, and around them, one step at a time and in
  * any order, what their surroundings do in the bridge.
  */
 export class SimulatedBridge {
   readonly #options: SimulatedBridgeOptions;
-  readonly #reader: TransactionReader;
-  readonly #builder: ChunkBuilder;
+  readonly #intake: SimulatedIntake;
   readonly #tracker: Tracker;
   readonly #acknowledger: Acknowledger;
-  #pending: Pending[] = [];
-  #head = 0;
-  #chunks: EventChunk[] = [];
   /** Deliveries that somebody is dealing with. */
-  #open: Ticket[] = [];
+  readonly #open: Ticket[] = [];
   readonly #claimed = new Uint8Array(MAX_DELIVERIES);
   #plan: CheckpointPlan | null = null;
   #stage = 0;
@@ -53,14 +41,9 @@ export class SimulatedBridge {
   isFenced = false;
 
   constructor(options: SimulatedBridgeOptions) {
-    const { cursor, database, mutant } = options;
+    const { cursor, database, below, mutant } = options;
     this.#options = options;
-    const relations = new RelationTracker(() => {});
-    relations.describe(DATA);
-    relations.describe(CONFIGURATION);
-    const resumeAfter = resumption(cursor.position, mutant);
-    this.#reader = new TransactionReader(relations, CONFIGURATION_OIDS, resumeAfter);
-    this.#builder = new ChunkBuilder(resumeAfter);
+    this.#intake = new SimulatedIntake(cursor.position, below, mutant);
     this.#tracker = new Tracker(cursor, GRACE_MS, (ticket) => {
       ticket.state = "parked";
     });
@@ -72,7 +55,7 @@ export class SimulatedBridge {
     const { below } = this.#options;
     const what = below(16);
     if (what < 3) this.#receive(1 + below(4));
-    else if (what < 5) this.#handOn(1 + below(6));
+    else if (what < 5) this.#intake.handOn(1 + below(6));
     else if (what < 7) this.#admit();
     else if (what < 11) this.#deliver(below(3) > 0);
     else if (what < 14) this.#checkpoint();
@@ -86,13 +69,13 @@ export class SimulatedBridge {
     for (let round = 0; database.problem === null; round++) {
       if (round > 200) return database.fail("it does not come to an end");
       this.#receive(8);
-      this.#handOn(12);
-      if (this.#head === this.#pending.length) this.#emit();
+      this.#intake.handOn(12);
+      if (server.isDone) this.#intake.emit();
       this.#admit();
       for (let i = 0; i < 8; i++) this.#deliver(true);
       this.#nowMs++;
       for (let i = 0; i < 5; i++) this.#checkpoint();
-      if (!server.isDone || this.#pending.length > 0 || this.#chunks.length > 0) continue;
+      if (!server.isDone || !this.#intake.isEmpty) continue;
       if (this.#tracker.depth > 0 || this.#open.length > 0 || this.#plan !== null) continue;
       if (database.waiting === 0) break;
       for (let n = 0; n < MAX_DELIVERIES; n++) this.#fetch(n);
@@ -112,56 +95,18 @@ export class SimulatedBridge {
     const { server, below, mutant } = this.#options;
     for (let i = 0; i < frames && this.#isConnected; i++) {
       if (server.isDone && below(2) === 0) return;
-      const wasInside = server.isInside;
-      const frame = server.next();
-      const isAhead =
-        (mutant === "keepalive-ahead" && this.#head < this.#pending.length) ||
-        (mutant === "keepalive-inside" && wasInside);
-      if (frame.kind === "keepalive" && isAhead) this.#builder.addFlushLsn(frame.lsn);
-      else this.#reader.read(frame, this.#pending);
-      const last = this.#pending.at(-1);
+      const { isInside } = server;
+      const last = this.#intake.read(server.next(), isInside);
       if (mutant === "acknowledge-received" && last?.type === "commit") this.#acknowledger.acknowledge(last.endLsn);
     }
   }
 
-  /** As the decoder hands on what waited for the catalog; a chunk may end anywhere. */
-  #handOn(count: number): void {
-    const { below } = this.#options;
-    for (let i = 0; i < count && this.#head < this.#pending.length; i++) {
-      const pending = this.#pending[this.#head++] as Pending;
-      if (pending.type === "change") this.#builder.addChange(pending, RELATION);
-      else if (pending.type === "keepalive") this.#builder.addFlushLsn(pending.lsn);
-      else {
-        this.#builder.addCommit(pending);
-        if (pending.configuration.length > 0) this.#emit();
-      }
-      if (below(4) === 0) this.#emit();
-    }
-    if (this.#head < this.#pending.length) return;
-    this.#pending = [];
-    this.#head = 0;
-    if (below(4) === 0) this.#emit();
-  }
-
-  /** What arrives while an earlier chunk is being matched is merged. Changes stand for their events. */
-  #emit(): void {
-    const { below, mutant } = this.#options;
-    const chunk = this.#builder.take();
-    if (chunk === null) return;
-    const { changes, ...place } = chunk;
-    const next = { ...place, events: changes as unknown as EventChunk["events"] };
-    const last = this.#chunks.at(-1);
-    const isBarrier = last === undefined || (endsInConfiguration(last) && mutant !== "merged-behind-configuration");
-    if (isBarrier || below(2) === 0) this.#chunks.push(next);
-    else this.#chunks[this.#chunks.length - 1] = mergeEventChunks(last, next);
-  }
-
   #admit(): void {
     const { wal, database } = this.#options;
-    const chunk = this.#chunks.shift();
-    if (chunk === undefined) return;
+    const chunk = this.#intake.shift();
+    if (chunk === null) return;
     const tickets: Ticket[] = [];
-    for (const { position } of chunk.events as unknown as Chunk["changes"]) {
+    for (const { position } of chunk.changes) {
       const change = wal.changeAt(offsetOf(position.commitLsn), offsetOf(position.changeLsn), position.index);
       if (change < 0) database.fail("a change has a place that the log does not know");
       for (let n = 2 * change; n < 2 * change + (wal.deliveries[change] as number); n++) {
@@ -304,28 +249,5 @@ export class SimulatedBridge {
   }
 }
 
-const CONFIGURATION_OIDS: ReadonlyMap<number, ConfigurationTable> = new Map([[CONFIGURATION_OID, "webhook"]]);
-const DATA: RelationMessage = { tag: "relation", oid: DATA_OID, schema: "s", name: "t", identity: "d", columns: [] };
-const CONFIGURATION: RelationMessage = {
-  ...DATA,
-  oid: CONFIGURATION_OID,
-  columns: [{ name: "transaction", isKey: true, typeOid: 25, typeModifier: -1 }],
-};
-const RELATION: Relation = {
-  oid: DATA_OID,
-  schema: "s",
-  table: "t",
-  doctype: "t",
-  columns: [],
-  keyIndexes: [],
-  docstatusIndex: -1,
-  omitted: [],
-  isPartitioned: false,
-};
 const NO_EFFECT: Omit<ConfigurationEffect, "removed"> = { changed: new Map(), repairs: [] };
 const GRACE_MS = 3;
-
-function resumption(position: Position, mutant: Mutant): Position {
-  if (mutant === "resume-behind-transaction") return endOfTransaction(position.commitLsn);
-  return mutant === "resume-without-index" ? { ...position, index: Infinity } : position;
-}
