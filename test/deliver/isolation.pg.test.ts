@@ -1,0 +1,84 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { startSystem, type System } from "../support/system.ts";
+
+let system: System;
+beforeEach(async () => {
+  system = await startSystem("isolation");
+  await system.app("create table orders (id int primary key, note text)");
+});
+afterEach(() => system.drop());
+
+const queued = async (webhook: string): Promise<number> => {
+  const [row] = await system.look("select count(*)::int as n from walhook.webhook_queue where webhook = $1", [webhook]);
+  return row?.["n"] as number;
+};
+
+describe("the long queue of one webhook", () => {
+  it("is not in the way of another's: both are due, and the other's goes out", async () => {
+    await system.webhook("hanging", "orders", "after_insert", { timeout: "20 s" });
+    await system.webhook("mended", "orders", "after_insert", { retry_schedule: "{200 ms, 200 ms, 200 ms, 200 ms}" });
+    let isBroken = true;
+    system.receiver.answer(({ path }) => (path === "/hanging" ? { hang: true } : { status: isBroken ? 500 : 200 }));
+    await system.startBridge({ graceMs: 50 });
+    await system.app("insert into orders select n from generate_series(1, 3000) n");
+    await eventually(async () => (await queued("hanging")) === 3000 && (await queued("mended")) === 3000);
+    isBroken = false;
+    await eventually(async () => (await queued("mended")) === 0, { withinMs: 20_000 });
+    expect(await queued("hanging")).toBe(3000);
+    // A receiver that does not answer gets no more than it may have open at once.
+    expect(system.received("hanging").length).toBeLessThanOrEqual(50);
+  });
+
+  it("drains in order when its receiver returns, from one request to all it may have", async () => {
+    await system.webhook("w", "orders", "after_insert, on_update", {
+      retry_schedule: "{100 ms}",
+      on_exhausted: "hold",
+    });
+    let isDown = true;
+    system.receiver.answer(() => (isDown ? { status: 503 } : { delayMs: 20 }));
+    await system.startBridge({ graceMs: 50, concurrencyPerWebhook: 8 });
+    await system.app("insert into orders select n, 'first' from generate_series(1, 200) n");
+    await system.app("update orders set note = 'second'");
+    await eventually(async () => (await queued("w")) === 400);
+    await eventually(async () => (await system.look("select from walhook.dead_letter")).length >= 1);
+    isDown = false;
+    const before = system.receiver.requests.length;
+    await eventually(
+      async () =>
+        (await system.look("select from walhook.webhook_queue where not is_dead and due_at is not null")).length === 0,
+    );
+    await system.admin("select walhook.replay_dead_letters('w')");
+    await system.settled(20_000);
+    const notes = new Map<string, string[]>();
+    for (const { body } of system.receiver.requests.slice(before)) {
+      const { data } = JSON.parse(body.toString()) as { data: { name: string; doc: { note: string } } };
+      notes.set(data.name, [...(notes.get(data.name) ?? []), data.doc.note]);
+    }
+    expect(notes.size).toBe(200);
+    for (const seen of notes.values()) expect(seen).toEqual(["first", "second"]);
+  });
+});
+
+describe("a condition that never answers in time", () => {
+  it("keeps only its own webhook's deliveries back, live and queued, and is shown", async () => {
+    await system.webhook("slow", "orders", "after_insert", { condition: "(select pg_sleep(30) is not null)" });
+    await system.webhook("also", "orders", "after_insert", { condition: "doc.id > 0" });
+    await system.webhook("plain", "orders", "after_insert");
+    await system.startBridge({ conditionTimeoutMs: 100 });
+    await system.app("insert into orders select n from generate_series(1, 200) n");
+    for (let id = 201; id <= 220; id++) await system.app("insert into orders values ($1)", [id]);
+    await eventually(() => system.received("also").length === 220 && system.received("plain").length === 220);
+    await system.caughtUp();
+    expect(await queued("slow")).toBe(220);
+    await eventually(
+      async () =>
+        (await system.look("select from walhook.webhook_state where name = 'slow' and state = 'undecided'")).length ===
+        1,
+      { withinMs: 15_000 },
+    );
+    await system.admin("update walhook.webhook set condition = null where name = 'slow'");
+    await eventually(() => system.received("slow").length === 220);
+    expect(await system.look("select state from walhook.webhook_state where name = 'slow'")).toEqual([{ state: "ok" }]);
+  });
+});
