@@ -1,0 +1,120 @@
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { ROOT } from "../torture/root.ts";
+import { idle } from "./idle.ts";
+import { isolation } from "./isolation.ts";
+import { largeRow } from "./large-row.ts";
+import { largeTransaction } from "./large-transaction.ts";
+import { describeMachine } from "./machine.ts";
+import { manyWebhooks } from "./many-webhooks.ts";
+import { parked } from "./parked.ts";
+import { formatReport, type Report } from "./report.ts";
+import type { Scenario } from "./scenario.ts";
+import { takeover } from "./takeover.ts";
+
+const SCENARIOS: readonly Scenario[] = [isolation, largeTransaction, parked, largeRow, manyWebhooks, takeover, idle];
+
+process.exitCode = await main(process.argv.slice(2));
+
+/** Exit codes: 0 measured, 1 something failed, 2 wrong usage; a goal that is not met is a result like another. */
+async function main(args: readonly string[]): Promise<number> {
+  const parsed = parse(args);
+  if (typeof parsed === "string") {
+    process.stdout.write(parsed === "" ? help() : `${parsed}\n\n${help()}`);
+    return parsed === "" ? 0 : 2;
+  }
+  const { scenarios, values } = parsed;
+  const machine = describeMachine();
+  console.log(`${machine.date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}`);
+  console.log(`Node ${machine.node}, Walhook ${machine.walhook}`);
+  const results: Record<string, { readonly options: Readonly<Record<string, number>>; readonly report: Report }> = {};
+  let exitCode = 0;
+  for (const scenario of scenarios) {
+    const options = optionsOf(scenario, values);
+    console.log(`\n${scenario.name}: ${scenario.summary}`);
+    console.log(
+      `  ${Object.entries(options)
+        .map(([flag, value]) => `--${flag} ${value}`)
+        .join(" ")}`,
+    );
+    try {
+      const report = await scenario.run({
+        cli: resolve(String(values["cli"] ?? join(ROOT, "dist", "cli", "walhook.js"))),
+        option: (flag) => options[flag] ?? Number.NaN,
+        note: (text) => process.stderr.write(`  ${new Date().toISOString().slice(11, 19)} ${text}\n`),
+      });
+      results[scenario.name] = { options, report };
+      console.log(`\n${formatReport(report)}`);
+    } catch (error) {
+      exitCode = 1;
+      console.log(`failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    }
+  }
+  const out = resolve(
+    String(values["out"] ?? join(ROOT, "build", "bench", `${machine.date.replaceAll(":", "-")}.json`)),
+  );
+  await mkdir(dirname(out), { recursive: true });
+  await writeFile(out, `${JSON.stringify({ machine, results }, null, 2)}\n`);
+  console.log(`\nwritten to ${out}`);
+  return exitCode;
+}
+
+type Values = Readonly<Record<string, string | boolean | undefined>>;
+
+function parse(args: readonly string[]): string | { readonly scenarios: readonly Scenario[]; readonly values: Values } {
+  const flags = new Set(SCENARIOS.flatMap(({ options }) => Object.keys(options)));
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        quick: { type: "boolean" },
+        help: { type: "boolean" },
+        out: { type: "string" },
+        cli: { type: "string" },
+        ...Object.fromEntries([...flags].map((flag) => [flag, { type: "string" as const }])),
+      },
+    });
+    if (values.help === true) return "";
+    const unknown = positionals.find((name) => !SCENARIOS.some((scenario) => scenario.name === name));
+    if (unknown !== undefined) return `there is no scenario "${unknown}"`;
+    const wrong = [...flags].find((flag) => flag in values && !(Number((values as Values)[flag]) >= 0));
+    if (wrong !== undefined) return `--${wrong} takes a number`;
+    const cli = (values as Values)["cli"];
+    if (typeof cli === "string" && !existsSync(cli)) return `--cli: there is no file ${cli}`;
+    const chosen = positionals.length === 0 ? SCENARIOS : SCENARIOS.filter(({ name }) => positionals.includes(name));
+    return { scenarios: chosen, values };
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function optionsOf({ options }: Scenario, values: Values): Readonly<Record<string, number>> {
+  const isQuick = values["quick"] === true;
+  return Object.fromEntries(
+    Object.entries(options).map(([flag, { full, quick }]) => [flag, Number(values[flag] ?? (isQuick ? quick : full))]),
+  );
+}
+
+function help(): string {
+  const scenarios = SCENARIOS.map(({ name, summary, options }) =>
+    [
+      `  ${name}: ${summary}`,
+      ...Object.entries(options).map(
+        ([flag, o]) => `      --${flag} <n>  ${o.help} (${o.full}, with --quick ${o.quick})`,
+      ),
+    ].join("\n"),
+  );
+  return `npm run bench -- [NAME...] [--quick] [--out FILE] [--cli FILE]
+
+Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. Without a NAME: all of them.
+
+  --quick      a first look, at a small scale
+  --out FILE   where the figures go as JSON (build/bench/<date>.json)
+  --cli FILE   another build of the command line than dist/cli/walhook.js
+
+${scenarios.join("\n")}
+`;
+}
