@@ -1,0 +1,35 @@
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+
+/** A request as the receiver wrote it down before it answered. */
+export interface Arrival {
+  /** The `webhook-id`. */
+  readonly id: string;
+  /** What it is about: see `deliveryKey`. */
+  readonly key: string;
+  readonly docname: string | null;
+  readonly lsn: string;
+  readonly docHash: string;
+  readonly bodyHash: string;
+  readonly isSigned: boolean;
+  readonly atMs: number;
+  /** What was answered; null: nothing. */
+  readonly status: number | null;
+  /** How the receiver behaved to it. */
+  readonly mode: ReceiverMode;
+}
+
+/** How a receiver behaves. */
+export type ReceiverMode = "well" | "hang" | "500" | "429" | "slow" | "reset after 200" | "reset";
+
+/** Whether the receiver counts the delivery as done. */
+export function isAccepted({ status }: Arrival): boolean {
+  return status !== null && status >= 200 && status < 300;
+}
+
+/** Reads the receiver's file, in order of arrival. A line that was cut off by a kill was never answered. */
+export async function* readArrivals(file: string): AsyncGenerator<Arrival> {
+  for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
+    if (line.endsWith("}")) yield JSON.parse(line) as Arrival;
+  }
+}

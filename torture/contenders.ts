@@ -1,0 +1,33 @@
+import { join } from "node:path";
+import { BridgeProcess } from "./bridge-process.ts";
+import { FAIL_POINTS } from "./fail-points.ts";
+import type { Contender } from "./fault.ts";
+import { startProxy } from "./proxy.ts";
+import type { Violations } from "./violations.ts";
+import type { World } from "./world.ts";
+
+export interface ContenderOptions {
+  readonly world: World;
+  readonly name: string;
+  readonly violations: Pick<Violations, "add">;
+  /** Mutants to be put into it. */
+  readonly mutants?: readonly string[];
+  readonly onFailPoint?: (name: string) => void;
+  readonly onFenced?: () => void;
+}
+
+/** Makes a bridge with a network of its own to the database; it is not started. */
+export async function makeContender(options: ContenderOptions): Promise<Contender> {
+  const { world, name, violations, mutants = [] } = options;
+  const proxy = await startProxy(world.server.port);
+  const process = new BridgeProcess({
+    name,
+    databaseUrl: world.url("bridge", proxy.port),
+    logFile: join(world.folder, `${name}.log`),
+    patches: [...FAIL_POINTS.map((point) => point.name), ...mutants],
+    onCrash: (crash) => violations.add("bridge crashes", crash),
+    onFenced: options.onFenced ?? (() => {}),
+    onFailPoint: options.onFailPoint ?? (() => {}),
+  });
+  return { process, proxy };
+}

@@ -1,0 +1,73 @@
+import type { Expected } from "./ledger.ts";
+
+/**
+ * Watches the order of each lane: a delivery may arrive for the first time only when every earlier one of its webhook
+ * for its document has been accepted. A TRUNCATE stands in all lanes of its webhook, so it waits for everything before
+ * it, and everything after it waits for it.
+ */
+export class LaneOrder {
+  readonly #lanes = new Map<string, Line>();
+  readonly #webhooks = new Map<string, Line>();
+  readonly #barriers = new Map<string, Line>();
+  readonly #arrived = new Set<Expected>();
+  readonly #accepted = new Set<Expected>();
+
+  constructor(expected: Iterable<Expected>) {
+    for (const delivery of [...expected].toSorted((a, b) => a.order - b.order)) {
+      const { webhook, lanes, isBarrier } = delivery;
+      for (const name of lanes) this.#line(this.#lanes, `${webhook} ${name}`).push(delivery);
+      if (isBarrier) this.#line(this.#barriers, webhook).push(delivery);
+      this.#line(this.#webhooks, webhook).push(delivery);
+    }
+  }
+
+  /** Notes an arrival. Returns an earlier delivery that had to be accepted first; null where all is well. */
+  arrive(delivery: Expected, isAccepted: boolean): Expected | null {
+    const isFirst = !this.#arrived.has(delivery);
+    this.#arrived.add(delivery);
+    if (isAccepted) this.#accepted.add(delivery);
+    if (!isFirst) return null;
+    for (const line of this.#linesBefore(delivery)) {
+      const open = line.firstOpen();
+      if (open !== null && open.order < delivery.order) return open;
+    }
+    return null;
+  }
+
+  #linesBefore({ webhook, lanes, isBarrier }: Expected): readonly Line[] {
+    if (isBarrier) return [this.#line(this.#webhooks, webhook)];
+    const ofDocument = lanes.map((name) => this.#line(this.#lanes, `${webhook} ${name}`));
+    return [...ofDocument, this.#line(this.#barriers, webhook)];
+  }
+
+  #line(lines: Map<string, Line>, name: string): Line {
+    let line = lines.get(name);
+    if (line === undefined) lines.set(name, (line = new Line(this.#accepted)));
+    return line;
+  }
+}
+
+/** Deliveries that must come one after the other. */
+class Line {
+  readonly #accepted: ReadonlySet<Expected>;
+  readonly #deliveries: Expected[] = [];
+  /** All before this one have been accepted. */
+  #open = 0;
+
+  constructor(accepted: ReadonlySet<Expected>) {
+    this.#accepted = accepted;
+  }
+
+  push(delivery: Expected): void {
+    this.#deliveries.push(delivery);
+  }
+
+  /** The first one that has not been accepted. */
+  firstOpen(): Expected | null {
+    for (; this.#open < this.#deliveries.length; this.#open++) {
+      const delivery = this.#deliveries[this.#open];
+      if (delivery !== undefined && !this.#accepted.has(delivery)) return delivery;
+    }
+    return null;
+  }
+}

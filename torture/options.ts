@@ -1,0 +1,56 @@
+import { parseArgs } from "node:util";
+
+export interface TortureOptions {
+  readonly seed: number;
+  /** How many seeds, from `seed` on. */
+  readonly seeds: number;
+  /** How long each seed is worked on, without the drain. */
+  readonly seconds: number;
+  /** Where the report is written as JSON. */
+  readonly report: string | null;
+  /** Names of mutants to be caught; empty: all of them; null: none, torture instead. */
+  readonly mutants: readonly string[] | null;
+}
+
+export const HELP = `npm run torture -- [--seed N] [--seeds K] [--minutes M | --seconds S] [--report FILE.json]
+npm run torture -- --mutants [NAME…] [--report FILE.json]
+
+Works on a bridge with changes and faults, then compares what was committed, what arrived and what was logged.
+  --seed     what chooses changes and faults (default: the time); printed
+  --seeds    how many runs, each with the next seed (default 1)
+  --minutes  how long a run disturbs, without the drain at its end (default 2)
+  --report   also writes the report there
+  --mutants  puts known mistakes back, one at a time, and sees that each is noticed
+Exit codes: 0 all zeroes are zero and all mutants were caught, 1 not so, 2 wrong usage.
+`;
+
+/** Reads the command line. Throws a TypeError on what it does not know. */
+export function parseOptions(args: readonly string[]): TortureOptions {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      seed: { type: "string" },
+      seeds: { type: "string" },
+      minutes: { type: "string" },
+      seconds: { type: "string" },
+      report: { type: "string" },
+      mutants: { type: "boolean" },
+    },
+  });
+  if (values.mutants !== true && positionals.length > 0) throw new TypeError(`unexpected: ${positionals.join(" ")}`);
+  return {
+    seed: numberOf("seed", values.seed) ?? Math.floor(Date.now() / 1000) % 1_000_000,
+    seeds: numberOf("seeds", values.seeds) ?? 1,
+    seconds: numberOf("seconds", values.seconds) ?? (numberOf("minutes", values.minutes) ?? 2) * 60,
+    report: values.report ?? null,
+    mutants: values.mutants === true ? positionals : null,
+  };
+}
+
+function numberOf(name: string, text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const number = Number(text);
+  if (!(number >= 0)) throw new TypeError(`--${name} takes a number, not "${text}"`);
+  return number;
+}

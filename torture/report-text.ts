@@ -1,0 +1,60 @@
+import type { RunReport } from "./run-report.ts";
+import { ZEROES } from "./violations.ts";
+
+/** A run's report for people. */
+export function formatRun(report: RunReport): string {
+  const { zeroes, faults, transactions } = report;
+  const done = Object.values(transactions).reduce((sum, kind) => sum + kind.done, 0);
+  const injected = Object.values(faults).reduce((sum, { count }) => sum + count, 0);
+  const duplicates = Object.values(report.duplicates).reduce((sum, count) => sum + count, 0);
+  return [
+    `seed ${report.seed}: ${report.seconds} s of changes and faults, ${report.drainSeconds} s of drain`,
+    "",
+    table(
+      Object.entries(faults).map(([kind, { count, failed, recoveryMs }]) => [
+        kind,
+        `${count}`,
+        failed === 0 ? "" : `${failed} failed`,
+        `next delivery after ${recoveryMs.p50} ms, at most ${recoveryMs.max} ms`,
+      ]),
+    ),
+    "",
+    table([
+      ["faults", `${injected}`],
+      ["killed at fail points", list(report.failPoints)],
+      ["fenced", `${report.fenced}`],
+      ["transactions", `${done}`],
+      ["deliveries expected", `${report.expected}`],
+      ["deliveries made", `${report.delivered}`],
+      ["requests", `${report.requests}`],
+      ["duplicates", `${duplicates}${duplicates === 0 ? "" : `: ${list(report.duplicates)}`}`],
+      ["fault to next delivery", `p50 ${report.recoveryMs.p50} ms, max ${report.recoveryMs.max} ms`],
+      ["retained WAL, max", `${report.maxRetainedWalMb} MB`],
+      ["memory of a bridge, max", `${report.maxResidentMb} MB`],
+    ]),
+    "",
+    table(ZEROES.map((zero) => [zero, `${zeroes[zero]}`, zeroes[zero] === 0 ? "" : "must be 0"])),
+    ...Object.entries(report.examples).map(([zero, examples]) => `\n${zero}:\n${examples.map(toLine).join("\n")}`),
+    ...(report.kept === null ? [] : [`\nkept: ${report.kept}`]),
+  ].join("\n");
+}
+
+function toLine(example: unknown): string {
+  return `  ${typeof example === "string" ? example : JSON.stringify(example)}`;
+}
+
+function list(counts: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
+  return parts.length === 0 ? "0" : parts.join(", ");
+}
+
+/** Columns side by side: the first to the left, numbers to the right. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
+  return rows
+    .map((row) =>
+      `  ${row.map((cell, i) => (i === 1 ? cell.padStart(0) : cell).padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { readArrivals } from "./arrival.ts";
+import { compare } from "./compare.ts";
+import { makeContender } from "./contenders.ts";
+import { readDeliveredRows } from "./delivered-rows.ts";
+import { drain } from "./drain.ts";
+import { FaultSchedule } from "./fault-schedule.ts";
+import { FAULTS } from "./faults.ts";
+import { expectedOf, readLedger, type Expected } from "./ledger.ts";
+import { Random } from "./random.ts";
+import { reportOf, type RunReport } from "./run-report.ts";
+import { Violations } from "./violations.ts";
+import { Watch } from "./watch.ts";
+import { Workload } from "./workload.ts";
+import { startWorld, type World } from "./world.ts";
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly seconds: number;
+}
+
+const WRITERS = 4;
+/** From this length on, huge transactions have their full size. */
+const LONG_RUN_SECONDS = 240;
+
+/** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
+export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
+  const random = new Random(seed);
+  const startedMs = Date.now();
+  const world = await startWorld();
+  const crashes = new Violations();
+  const failPoints: string[] = [];
+  let fenced = 0;
+  const contenders = await Promise.all(
+    ["bridge-a", "bridge-b"].map((name) =>
+      makeContender({
+        world,
+        name,
+        violations: crashes,
+        onFailPoint: (point) => failPoints.push(point),
+        onFenced: () => fenced++,
+      }),
+    ),
+  );
+  for (const { process } of contenders) process.start();
+  const watch = new Watch(world, contenders);
+  const hugeRows = seconds >= LONG_RUN_SECONDS ? 100_000 : 10_000;
+  const workload = new Workload({ world, random: random.fork(), writers: WRITERS, hugeRows });
+  const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, FAULTS);
+  workload.start();
+  faults.start();
+  await sleep(seconds * 1000);
+  await faults.stop();
+  await workload.stop();
+
+  const drained = await drain(world, 120_000 + seconds * 1000);
+  for (const { process, proxy } of contenders) {
+    await process.stop();
+    await proxy.close();
+  }
+  await watch.close();
+  const comparison = await compare(
+    await expectations(world),
+    readArrivals(world.arrivals),
+    await readDeliveredRows(world.url("postgres")),
+  );
+  comparison.violations.take(crashes);
+  if (drained.leftOver !== null) comparison.violations.add("not drained", drained.leftOver);
+  for (const letter of drained.deadLetters) comparison.violations.add("dead letters", letter);
+  const isKept = !comparison.violations.isEmpty;
+  await world.close(isKept);
+  return reportOf({
+    seed,
+    seconds,
+    tookMs: Date.now() - startedMs,
+    comparison,
+    injected: faults.injected,
+    failPoints,
+    fenced,
+    workload,
+    drainMs: drained.ms,
+    watch,
+    kept: isKept ? world.folder : null,
+  });
+}
+
+async function expectations(world: World): Promise<readonly Expected[]> {
+  const all: Expected[] = [];
+  for await (const rows of readLedger(world.url("postgres"))) {
+    for (const expected of expectedOf(rows, world.webhooks)) all.push(expected);
+  }
+  return all;
+}

@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Random } from "./random.ts";
+import { SchemaChanges } from "./schema-changes.ts";
+import { TABLES, type WatchedTable } from "./watched-table.ts";
+import { write } from "./writer.ts";
+import type { World } from "./world.ts";
+
+export interface WorkloadOptions {
+  readonly world: World;
+  readonly random: Random;
+  readonly writers: number;
+  readonly hugeRows: number;
+}
+
+/** The application: several writers, and somebody who changes the schema beside them. */
+export class Workload {
+  /** Transactions by kind: finished as meant, and failed. */
+  readonly transactions = new Map<string, { done: number; failed: number }>();
+  /** What the failures said. */
+  readonly refusals = new Map<string, number>();
+  readonly schema: SchemaChanges;
+  readonly #options: WorkloadOptions;
+  readonly #ending = new AbortController();
+  readonly #tables: WatchedTable[] = [...TABLES];
+  readonly #prepared = new Set<Promise<void>>();
+  #writers: Promise<unknown> = Promise.resolve();
+  #gid = 0;
+
+  constructor(options: WorkloadOptions) {
+    this.#options = options;
+    this.schema = new SchemaChanges(options.world, (table) => this.#tables.push(table));
+  }
+
+  start(): void {
+    const { world, random, writers, hugeRows } = this.#options;
+    this.#writers = Promise.all(
+      Array.from({ length: writers }, () =>
+        write({
+          world,
+          random: random.fork(),
+          signal: this.#ending.signal,
+          scene: {
+            tables: this.#tables,
+            hugeRows,
+            gid: () => `prepared ${++this.#gid}`,
+            finishPrepared: (gid, isCommitted) => this.#finishLater(gid, isCommitted),
+          },
+          onTransaction: (kind, error) => this.#count(kind, error),
+        }),
+      ),
+    );
+  }
+
+  /** Ends when each writer has ended its transaction, and none is left prepared. */
+  async stop(): Promise<void> {
+    this.#ending.abort();
+    await this.#writers;
+    await Promise.all(this.#prepared);
+  }
+
+  #finishLater(gid: string, isCommitted: boolean): void {
+    const finishing = this.#finish(gid, isCommitted).finally(() => this.#prepared.delete(finishing));
+    this.#prepared.add(finishing);
+  }
+
+  async #finish(gid: string, isCommitted: boolean): Promise<void> {
+    await sleep(this.#options.random.between(50, 3000));
+    // Until it is gone: whatever becomes of a connection, the server keeps what was prepared.
+    for (;;) {
+      try {
+        const client = await this.#options.world.connect("app");
+        try {
+          const { rowCount } = await client.query("select from pg_prepared_xacts where gid = $1", [gid]);
+          if (rowCount === 0) return;
+          await client.query(`${isCommitted ? "commit" : "rollback"} prepared '${gid}'`);
+        } finally {
+          await client.end();
+        }
+      } catch {
+        await sleep(200);
+      }
+    }
+  }
+
+  #count(kind: string, error: Error | null): void {
+    const counts = this.transactions.get(kind) ?? { done: 0, failed: 0 };
+    this.transactions.set(kind, counts);
+    if (error === null) {
+      counts.done++;
+      return;
+    }
+    counts.failed++;
+    this.refusals.set(error.message, (this.refusals.get(error.message) ?? 0) + 1);
+  }
+}
