@@ -9,8 +9,9 @@ import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
 import { UndiciTransport } from "./deliver/undici-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { classify } from "./errors.ts";
-import { showState } from "./record/bridge-row.ts";
-import { openSession, type Session } from "./session.ts";
+import { gapOfError } from "./db/gap-of-error.ts";
+import { showEnded, showFailure, showGap } from "./record/bridge-row.ts";
+import { openSession, type Session, type Tenure } from "./session.ts";
 
 export type { AttemptRecord, BridgeOptions, Outcome };
 
@@ -45,6 +46,10 @@ export function createBridge(options: BridgeOptions): Bridge {
 
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
+/** Who waits for the slot asks this often, so that it takes over soon. */
+const MAX_SLOT_BACKOFF_MS = 1_000;
+/** A session that lasted so long was a good one: the next failure is a first one. */
+const HEALTHY_AFTER_MS = 10_000;
 
 class DatabaseBridge implements Bridge {
   readonly done: Promise<void>;
@@ -53,6 +58,7 @@ class DatabaseBridge implements Bridge {
   readonly #activity = new Subject<BridgeActivity>();
   readonly #stopping = new AbortController();
   #session: Session | null = null;
+  #tenure: Tenure | null = null;
   #life: Promise<void> | null = null;
   readonly #started: Deferred<void> = deferred<void>();
   readonly #settled: Deferred<void> = deferred<void>();
@@ -95,6 +101,7 @@ class DatabaseBridge implements Bridge {
     const transport = new UndiciTransport();
     const { signal } = this.#stopping;
     let failures = 0;
+    let openedAt: number | null = null;
     try {
       this.#announce("starting");
       while (!signal.aborted) {
@@ -105,18 +112,24 @@ class DatabaseBridge implements Bridge {
             pool,
             transport,
             onAttempt: (attempt) => this.#tell(attempt),
+            former: this.#tenure,
+            onTenure: (tenure) => {
+              this.#tenure = tenure;
+            },
           });
-          failures = 0;
+          openedAt = performance.now();
           this.#announce("running");
           onRunning();
           if (signal.aborted) await this.#session.stop();
           await this.#session.done;
         } catch (error) {
           if (signal.aborted) break;
-          await this.#recoverFrom(error, db, failures++);
+          if (openedAt !== null && performance.now() - openedAt > HEALTHY_AFTER_MS) failures = 0;
+          openedAt = null;
+          await this.#recoverFrom(error, db, pool, failures++);
         }
       }
-      await showState(db, "stopped").catch(() => {});
+      if (this.#tenure !== null) await showEnded(db, this.#tenure.epoch).catch(() => {});
       this.#announce("stopped");
     } finally {
       this.#session = null;
@@ -127,17 +140,20 @@ class DatabaseBridge implements Bridge {
   }
 
   /** Waits where the same attempt can succeed later; throws where somebody has to act. */
-  async #recoverFrom(error: unknown, db: Kysely<Database>, failures: number): Promise<void> {
-    const { kind, code, message, hint } = classify(error);
-    const text = hint === null ? message : `${message} ${hint}`;
+  async #recoverFrom(error: unknown, db: Kysely<Database>, pool: pg.Pool, failures: number): Promise<void> {
+    const epoch = this.#tenure?.epoch ?? null;
+    const gap = await gapOfError(error, pool).catch(() => null);
+    const { kind, code } = classify(gap ?? error);
     if (kind === "fatal") {
+      if (gap !== null) await showGap(db, epoch, gap.gap, gap.hint).catch(() => {});
       // The row belongs to whoever has taken over.
-      if (code !== "fenced") await showState(db, "failed", text).catch(() => {});
-      this.#announce("failed", error);
-      throw error;
+      else if (code !== "fenced") await showFailure(db, epoch, error).catch(() => {});
+      this.#announce("failed", gap ?? error);
+      throw gap ?? error;
     }
     this.#announce("waiting", error);
-    const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
+    const maxMs = code === "slot_in_use" ? MAX_SLOT_BACKOFF_MS : MAX_BACKOFF_MS;
+    const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** failures, maxMs) * (0.5 + Math.random() / 2);
     // Stopping ends the wait early.
     await sleep(backoffMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }

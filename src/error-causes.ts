@@ -139,7 +139,7 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
     code: "slot_lost",
     kind: "fatal",
     what: "the replication slot can no longer be read",
-    hint: "Changes since the slot's last position are gone from the WAL. See `walhook check` for the slot's state, and raise max_slot_wal_keep_size before starting over with `walhook uninstall` and `walhook install`.",
+    hint: "Changes since the slot's last position are gone from the WAL. Raise max_slot_wal_keep_size, then see `walhook accept-gap`.",
   },
   {
     sqlstate: "42704",
@@ -147,7 +147,7 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
     code: "slot_missing",
     kind: "fatal",
     what: "the replication slot does not exist",
-    hint: "Somebody dropped it, or the database was restored from a copy: changes since then were not delivered. Walhook never makes a new slot silently; see `walhook check`.",
+    hint: "Somebody dropped it, or the database was restored from a copy: changes since then were not delivered. Walhook never makes a new slot silently; see `walhook accept-gap`.",
   },
   {
     sqlstate: "42704",
@@ -155,7 +155,7 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
     code: "publication_missing",
     kind: "fatal",
     what: "a publication of Walhook does not exist",
-    hint: "See `walhook check`.",
+    hint: "Somebody dropped it, and changes since then were not sent. See `walhook accept-gap`.",
   },
   {
     sqlstate: "55006",
@@ -198,6 +198,14 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
   {
     sqlstate: "42883",
     message: /walhook/,
+    code: "not_installed",
+    kind: "fatal",
+    what: "this database has an older schema of Walhook",
+    hint: "Run `walhook install` with the same DATABASE_URL: it upgrades in place.",
+  },
+  {
+    sqlstate: "42703",
+    message: /bridge/,
     code: "not_installed",
     kind: "fatal",
     what: "this database has an older schema of Walhook",

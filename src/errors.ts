@@ -10,6 +10,10 @@ export const EXIT_CODES = {
   database: 3,
   /** The database could not be reached or was busy: start again later. */
   retry: 4,
+  /** Changes may be missing from the stream: look at it and accept it by `walhook accept-gap`. */
+  gap: 5,
+  /** Another bridge has taken over: start again, to wait for its place. */
+  fenced: 6,
 } as const;
 
 /** An error that says what happened, and in `hint` what to do about it. */

@@ -2,8 +2,9 @@ import type { Kysely } from "kysely";
 import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
 import type { BridgeSettings } from "./bridge-settings.ts";
-import { configurationOids, readBridgeSlot } from "./db/bridge-slot.ts";
+import { configurationOids, readBridgeSlot, requireUnmoved } from "./db/bridge-slot.ts";
 import { connect, connectionConfig } from "./db/connection.ts";
+import { PublicationWatch } from "./db/publication-watch.ts";
 import { PUBLICATIONS } from "./db/publications.ts";
 import type { Database } from "./db/schema.ts";
 import { createCatalog } from "./decode/catalog.ts";
@@ -18,7 +19,7 @@ import { Conditions } from "./match/conditions.ts";
 import { InForce } from "./match/in-force.ts";
 import { Matcher } from "./match/matcher.ts";
 import { RightsWatch } from "./match/rights-watch.ts";
-import { takeOver } from "./record/bridge-row.ts";
+import { fencedError, showStopped, takeOver } from "./record/bridge-row.ts";
 import { CheckpointWriter } from "./record/checkpoint-writer.ts";
 import { InFlight } from "./record/in-flight.ts";
 import { LogPartitions } from "./record/log-partitions.ts";
@@ -26,6 +27,7 @@ import { Recorder } from "./record/recorder.ts";
 import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
 import { toOrderChunk } from "./render/order-chunk.ts";
+import type { Lsn } from "./replication/lsn.ts";
 import { openReplication } from "./replication/replication-stream.ts";
 import { VERSION } from "./version.ts";
 
@@ -38,6 +40,17 @@ export interface SessionOptions {
   readonly pool: pg.Pool;
   readonly transport: Transport;
   readonly onAttempt: (record: AttemptRecord) => void;
+  /** This process' last time with the slot; null: it never had it. */
+  readonly former: Tenure | null;
+  /** The slot is ours now. */
+  readonly onTenure: (tenure: Tenure) => void;
+}
+
+/** The time of one session with the slot. */
+export interface Tenure {
+  readonly epoch: bigint;
+  /** What the slot was told last. */
+  readonly acknowledged: () => Lsn;
 }
 
 /** One connection to the slot, from taking over to its end. */
@@ -48,9 +61,15 @@ export interface Session {
   stop(): Promise<void>;
 }
 
-/** Takes the slot over from whoever had it and streams on from the stored cursor. */
-export async function openSession({ settings, db, pool, transport, onAttempt }: SessionOptions): Promise<Session> {
-  const slot = await readBridgeSlot(db);
+/**
+ * Takes the slot over from whoever had it and streams on from the stored cursor.
+ * @throws GapError where changes may be missing; WalhookError `fenced` where another bridge has had the slot since
+ *   this process had it
+ */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  const { settings, db, pool, transport, onAttempt, former, onTenure } = options;
+  const slot = await readBridgeSlot(pool);
+  if (former !== null && slot.epoch > former.epoch) throw fencedError(slot.epoch, former.epoch);
   const stream = await openReplication({
     connection: connectionConfig(settings.replicationUrl, APPLICATION_NAME),
     slotName: slot.slotName,
@@ -62,7 +81,9 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
     for (const close of closers.toReversed()) await close();
   };
   try {
+    await requireUnmoved(pool, former);
     const resumption = await takeOver(db, VERSION);
+    onTenure({ epoch: resumption.epoch, acknowledged: () => stream.acknowledgedLsn });
     const inForce = new InForce(resumption.inForce);
     const client = await connect(settings.databaseUrl, `${APPLICATION_NAME} checkpoint`);
     closers.push(() => client.end().catch(() => {}));
@@ -103,6 +124,9 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
     closers.push(() => recorder.abandon());
     // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
     await rights.start();
+    const publications = new PublicationWatch(pool, fail);
+    closers.push(() => publications.close());
+    publications.start();
     const partitions = new LogPartitions(db, settings.retentionDays, () => {});
     closers.push(() => partitions.close());
     partitions.start();
@@ -147,6 +171,8 @@ export async function openSession({ settings, db, pool, transport, onAttempt }: 
       intake.unsubscribe();
       await inFlight.drain(settings.drainMs);
       await recorder.close();
+      // What it says of the slot holds also where the last checkpoint failed.
+      await showStopped(db, resumption.epoch, stream.acknowledgedLsn).catch(() => {});
       await closeAll();
       stopped.resolve();
     };

@@ -43,7 +43,10 @@ function findCommand(name: string, commands: readonly Command[]): Command {
 }
 
 function parseFlags(command: Command, args: readonly string[]): Request {
-  const valued = command.options.map((name) => OPTION_SPECS[name].flag);
+  const valued = [
+    ...command.options.map((name) => OPTION_SPECS[name].flag),
+    ...(command.values ?? []).map((known) => known.flag),
+  ];
   const switches = command.switches.map((known) => known.flag);
   // Not strict: parseArgs' own errors know no suggestion. The tokens tell what was typed.
   const { tokens } = parseArgs({

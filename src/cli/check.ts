@@ -16,7 +16,7 @@ export const check: Command = {
   summary: "looks for what keeps events from being delivered, and says how to mend it",
   description: [
     "Looks at the server (version, wal_level, free slots and senders), the role's rights, the schema's version, the " +
-      "slot (there, being read, how much WAL it retains), the publications, each watched table (published as its " +
+      "slot (there, being read, how much WAL it retains), gaps in the stream, each watched table (published as its " +
       "webhooks need, key, replica identity of the table and every partition, rights), the authors' rights, and the " +
       "clocks. Each finding comes with its remedy. Nothing is changed.",
   ],
@@ -34,8 +34,8 @@ export const check: Command = {
     const client = await connect(config.databaseUrl, "walhook check");
     try {
       const server = await readServerFacts(client);
-      const bridge = await readBridgeFacts(client);
       const newest = (await migrationFiles()).at(-1)?.version ?? 0;
+      const bridge = await readBridgeFacts(client, newest);
       const findings = [
         ...checkServer(server, bridge?.slot != null, bridge?.slot?.isActive ?? false),
         ...checkBridge(bridge, newest),

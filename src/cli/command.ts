@@ -7,11 +7,21 @@ export interface Switch {
   readonly help: string;
 }
 
+/** A flag of one command that has a value and no variable. */
+export interface ValueFlag {
+  readonly flag: string;
+  /** What the value is, as `--help` shows it. */
+  readonly unit: string;
+  readonly help: string;
+}
+
 /** What a command works with. */
 export interface CommandContext {
   readonly config: Config;
   /** Flags of `Command.switches` that were given. */
   readonly switches: ReadonlySet<string>;
+  /** Values of flags that were given, by flag; those of `Command.values` among them. */
+  readonly values: Readonly<Record<string, string | undefined>>;
   /** Prints one line for whoever runs the command, on standard output. */
   readonly print: (line: string) => void;
   /** What happens while it runs, on standard error. */
@@ -26,6 +36,7 @@ export interface Command {
   readonly description: readonly string[];
   readonly options: readonly OptionName[];
   readonly switches: readonly Switch[];
+  readonly values?: readonly ValueFlag[];
   readonly examples: readonly string[];
   /** Exit codes beyond those that every command has. */
   readonly exitCodes: readonly string[];

@@ -1,3 +1,4 @@
+import { acceptGap } from "./accept-gap.ts";
 import { check } from "./check.ts";
 import type { Command } from "./command.ts";
 import { health } from "./health.ts";
@@ -7,4 +8,4 @@ import { schedule } from "./schedule.ts";
 import { uninstall } from "./uninstall.ts";
 
 /** Every command, in the order in which a new user meets them. */
-export const COMMANDS: readonly Command[] = [install, run, check, health, schedule, uninstall];
+export const COMMANDS: readonly Command[] = [install, run, check, health, schedule, acceptGap, uninstall];

@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 interface HealthRow {
   readonly state: string;
   readonly last_error: string | null;
+  readonly remedy: string | null;
   readonly slot_name: string | null;
   readonly is_active: boolean;
 }
@@ -15,7 +16,7 @@ interface HealthRow {
  * table would need a write every few seconds, on a database where nothing happens.
  */
 const HEALTH = `
-  select bridge.state, bridge.last_error, bridge.slot_name, coalesce(slot.active, false) as is_active
+  select bridge.state, bridge.last_error, to_jsonb(bridge) ->> 'remedy' as remedy, bridge.slot_name, coalesce(slot.active, false) as is_active
   from walhook.bridge
   left join pg_catalog.pg_replication_slots as slot on slot.slot_name = bridge.slot_name`;
 
@@ -57,6 +58,6 @@ function describe(row: HealthRow | undefined): string {
   if (row === undefined) return "walhook.bridge is empty: run `walhook install`";
   if (row.slot_name === null) return "no replication slot yet: run `walhook install`";
   const reader = row.is_active ? "read" : "not read by anybody";
-  const error = row.last_error === null ? "" : `: ${row.last_error}`;
-  return `${row.state}, slot ${row.slot_name} ${reader}${row.state === "running" ? "" : error}`;
+  const error = [row.last_error, row.state === "gap" ? row.remedy : null].filter((text) => text !== null).join(". ");
+  return `${row.state}, slot ${row.slot_name} ${reader}${row.state === "running" || error === "" ? "" : `: ${error}`}`;
 }

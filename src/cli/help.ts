@@ -38,6 +38,8 @@ const EXIT_CODE_LINES: readonly string[] = [
   "  2  wrong command, flag or option",
   "  3  the database is not as it must be (rights, wal_level, schema, slot): act as the message says",
   "  4  the database could not be reached or was busy: try again later",
+  "  5  a gap: changes may be missing from the stream; see `walhook accept-gap`",
+  "  6  another bridge took over while this one was frozen or cut off: start again, it waits",
 ];
 
 /** `walhook <command> --help`. */
@@ -46,6 +48,7 @@ export function commandHelp(command: Command): string {
     ...command.options
       .map((name) => OPTION_SPECS[name])
       .map((spec) => [`--${spec.flag} <${spec.unit}>`, about(spec)] as const),
+    ...(command.values ?? []).map((known) => [`--${known.flag} <${known.unit}>`, known.help] as const),
     ...command.switches.map((known) => [`--${known.flag}`, known.help] as const),
     ["--help", "this page"],
   ];

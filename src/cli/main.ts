@@ -35,6 +35,7 @@ export async function main(
     return await request.command.run({
       config,
       switches: request.switches,
+      values: request.flags,
       print: (line) => out(`${line}\n`),
       log: createLog(config, (line) => err(`${line}\n`)),
     });

@@ -44,6 +44,8 @@ export const run: Command = {
     "2    wrong flag or option",
     "3    the database is not as it must be: act as the message says, then start again",
     "4    the database was busy in a way that starting again can mend",
+    "5    a gap: changes may be missing from the stream; see `walhook accept-gap`",
+    "6    another bridge took over while this one was frozen or cut off: start again, it waits",
     "130  a second SIGINT, 143 a second SIGTERM: ended at once",
   ],
   run: async (context) => {

@@ -1,98 +1,73 @@
 import { sql, type Kysely } from "kysely";
 import type { ConfigurationTable } from "../decode/chunk.ts";
 import { WalhookError } from "../errors.ts";
+import type { Lsn } from "../replication/lsn.ts";
+import type { Queryable } from "../replication/slot.ts";
+import { findGap, findMovedSlot } from "./find-gap.ts";
+import { type GapFacts, readGapFacts } from "./gap-facts.ts";
+import { GapError } from "./gap.ts";
 import type { Database } from "./schema.ts";
 
-/** The slot on record, found to be where the cursor left it. */
+/** The slot on record. */
 export interface BridgeSlot {
   readonly slotName: string;
   readonly systemIdentifier: string;
   readonly databaseOid: number;
+  /** As the row has it now; whoever takes the slot over raises it. */
+  readonly epoch: bigint;
 }
 
-/** What the database says about the slot on record. */
-export interface SlotFacts {
-  readonly slotName: string | null;
-  readonly recordedSystem: string | null;
-  readonly actualSystem: string;
-  readonly recordedDatabase: number | null;
-  readonly actualDatabase: number;
-  readonly exists: boolean;
-  readonly walStatus: string | null;
-  readonly missingPublications: readonly string[];
+/**
+ * Reads the slot on record and throws where its changes cannot be complete: a gap is never silent.
+ * To be asked before the slot is streamed; `requireUnmoved` after.
+ */
+export async function readBridgeSlot(db: Queryable): Promise<BridgeSlot> {
+  const facts = requireInstalled(await readGapFacts(db));
+  const { slotName, actualSystem, actualDatabase, epoch, slot } = facts;
+  const gap = findGap(facts);
+  if (gap !== null) throw new GapError(gap);
+  if (slot.state === "unready") {
+    throw new WalhookError(`the replication slot ${slotName} is being made`, { code: "slot_unready", kind: "retry" });
+  }
+  return { slotName, systemIdentifier: actualSystem, databaseOid: actualDatabase, epoch };
 }
 
-/** Reads the slot on record and throws where its changes cannot be complete: a gap is never silent. */
-export async function readBridgeSlot(db: Kysely<Database>): Promise<BridgeSlot> {
-  const { rows } = await sql<SlotFacts>`
-    select b.slot_name as "slotName",
-           b.system_identifier as "recordedSystem",
-           (select c.system_identifier::text from pg_catalog.pg_control_system() c) as "actualSystem",
-           b.database_oid::bigint::float8 as "recordedDatabase",
-           (select d.oid::bigint::float8 from pg_catalog.pg_database d where d.datname = current_database()) as "actualDatabase",
-           s.slot_name is not null as "exists",
-           s.wal_status as "walStatus",
-           array(
-             select p.name from (values ('walhook_insert'), ('walhook_all')) p (name)
-             where not exists (select from pg_catalog.pg_publication x where x.pubname = p.name)
-           ) as "missingPublications"
-    from walhook.bridge b
-    left join pg_catalog.pg_replication_slots s on s.slot_name = b.slot_name`.execute(db);
-  const facts = rows[0];
-  const problem = facts === undefined ? NOT_INSTALLED : slotProblem(facts);
-  if (problem !== null) throw problem;
-  const { slotName, actualSystem, actualDatabase } = facts!;
-  return { slotName: slotName!, systemIdentifier: actualSystem, databaseOid: actualDatabase };
+/**
+ * Throws where the slot stands farther than Walhook left it. To be asked once START_REPLICATION has succeeded and
+ * nothing was acknowledged yet: then nobody else moves it.
+ * @param former what this process told the slot in its last session; null: it had none
+ */
+export async function requireUnmoved(
+  db: Queryable,
+  former: { readonly epoch: bigint; readonly acknowledged: () => Lsn } | null,
+): Promise<void> {
+  const facts = requireInstalled(await readGapFacts(db));
+  const acknowledged = former?.epoch === facts.epoch ? former.acknowledged() : null;
+  const gap = findGap(facts) ?? findMovedSlot(facts, acknowledged);
+  if (gap !== null) throw new GapError(gap);
 }
 
-const NOT_INSTALLED = new WalhookError("walhook.bridge has no row", {
-  code: "not_installed",
-  hint: "Run `walhook install`.",
-});
-
-/** Why the slot cannot be streamed without a gap; null where it can. */
-export function slotProblem(facts: SlotFacts): WalhookError | null {
-  if (facts.slotName === null) {
-    return new WalhookError("no replication slot has been made yet", {
+/** @throws WalhookError `not_installed`, `no_slot`, `database_read_only` where there is nothing that could have a gap */
+export function requireInstalled(facts: GapFacts | null): GapFacts & { readonly slotName: string } {
+  if (facts === null) {
+    throw new WalhookError("walhook.bridge has no row", { code: "not_installed", hint: "Run `walhook install`." });
+  }
+  if (facts.isInRecovery) {
+    throw new WalhookError("the server is a standby", {
+      code: "database_read_only",
+      kind: "retry",
+      hint: "Point DATABASE_URL at the primary; after a failover Walhook goes on where the slot was synchronized.",
+    });
+  }
+  const { slotName } = facts;
+  if (slotName === null) {
+    throw new WalhookError("no replication slot has been made yet", {
       code: "no_slot",
       hint: "Run `walhook install`.",
     });
   }
-  if (facts.recordedSystem !== null && facts.recordedSystem !== facts.actualSystem) {
-    return new WalhookError(
-      `this is another cluster (system identifier ${facts.actualSystem}) than the one whose cursor is recorded (${facts.recordedSystem})`,
-      { code: "other_system", hint: RECREATE },
-    );
-  }
-  if (facts.recordedDatabase !== null && facts.recordedDatabase !== facts.actualDatabase) {
-    return new WalhookError("this database is a copy of the one whose cursor is recorded", {
-      code: "other_database",
-      hint: RECREATE,
-    });
-  }
-  if (!facts.exists) {
-    return new WalhookError(`the replication slot ${facts.slotName} does not exist any more`, {
-      code: "slot_missing",
-      hint: `Changes since the cursor in walhook.bridge may be gone. ${RECREATE}`,
-    });
-  }
-  if (facts.walStatus === "lost") {
-    return new WalhookError(`the replication slot ${facts.slotName} was invalidated: its WAL is gone`, {
-      code: "slot_lost",
-      hint: `Changes since the cursor in walhook.bridge are gone; raise max_slot_wal_keep_size. ${RECREATE}`,
-    });
-  }
-  if (facts.missingPublications.length > 0) {
-    return new WalhookError(`publication ${facts.missingPublications.join(" and ")} does not exist`, {
-      code: "publication_missing",
-      hint: `Changes since it was dropped are not in the stream. ${RECREATE}`,
-    });
-  }
-  return null;
+  return { ...facts, slotName };
 }
-
-const RECREATE =
-  "To accept the gap and begin anew at the present: update walhook.bridge set slot_name = null; then run `walhook install`.";
 
 /** The OIDs of the configuration tables, whose rows in the stream are configuration. */
 export async function configurationOids(db: Kysely<Database>): Promise<ReadonlyMap<number, ConfigurationTable>> {

@@ -3,6 +3,7 @@ import { explain, WalhookError } from "../errors.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
 import { connect, connectionConfig, pinStatements } from "./connection.ts";
+import { gapRemedy } from "./gap.ts";
 import { missingPublications } from "./restore-publications.ts";
 import { storeInForce } from "./store-in-force.ts";
 
@@ -23,8 +24,8 @@ export type BridgeSlot =
   /** The slot that `walhook.bridge` names is gone: events are missing, and only a person can decide to go on. */
   | { readonly kind: "gap"; readonly slotName: string };
 
-/** One installer at a time; a lock that leaves no transaction open, for which a new slot would wait. */
-const LOCK = "hashtext('walhook.slot')";
+/** One at a time makes a slot: a lock that leaves no transaction open, for which a new slot would wait. */
+export const SLOT_LOCK = "select pg_advisory_lock(hashtext('walhook.slot'))";
 
 /**
  * Makes the bridge's slot where none was ever made, and records it with the configuration in force at its
@@ -35,18 +36,17 @@ const LOCK = "hashtext('walhook.slot')";
 export async function ensureBridgeSlot(url: string): Promise<BridgeSlot> {
   const client = await connect(url, "walhook install");
   try {
-    await client.query(`select pg_advisory_lock(${LOCK})`);
-    const recorded = await readBridge(client);
+    await client.query(SLOT_LOCK);
+    const { slotName } = await readBridge(client);
     await requirePublications(client);
-    if (recorded.slotName !== null) {
+    if (slotName !== null) {
       const { rows } = await client.query("select from pg_catalog.pg_replication_slots where slot_name = $1", [
-        recorded.slotName,
+        slotName,
       ]);
-      return { kind: rows.length > 0 ? "present" : "gap", slotName: recorded.slotName };
+      return { kind: rows.length > 0 ? "present" : "gap", slotName };
     }
-    const slotName = `walhook_${recorded.databaseOid}_${recorded.generation + 1}`;
-    const replaced = await dropForgotten(client, recorded.databaseOid);
-    return { kind: "created", slotName, replaced, ...(await createAndRecord(client, url, slotName)) };
+    const replaced = await dropForgotten(client, null);
+    return { kind: "created", replaced, ...(await createAndRecord(client, url, async () => {})) };
   } catch (error) {
     throw explain(error, "making the replication slot");
   } finally {
@@ -54,23 +54,38 @@ export async function ensureBridgeSlot(url: string): Promise<BridgeSlot> {
   }
 }
 
-interface Created {
+/** A slot of the next generation, on record. */
+export interface CreatedSlot {
+  readonly slotName: string;
   readonly consistentPoint: Lsn;
   readonly webhooks: number;
 }
 
-function createAndRecord(client: pg.Client, url: string, slotName: string): Promise<Created> {
+/**
+ * Makes a slot of the next generation and records it, with the configuration in force at its consistent point. A
+ * standby may take it over where the server knows how (PostgreSQL 17 and later).
+ * @param client holds `SLOT_LOCK`, with no transaction open
+ * @param alsoRecord what else belongs into the transaction that records it
+ */
+export async function createAndRecord(
+  client: pg.Client,
+  url: string,
+  alsoRecord: (slot: { readonly slotName: string; readonly consistentPoint: Lsn }) => Promise<void>,
+): Promise<CreatedSlot> {
   const connection = connectionConfig(url, "walhook install");
-  return createSlot({ connection, slotName }, async ({ consistentPoint, snapshotName }) => {
+  const { generation, databaseOid } = await readBridge(client);
+  const slotName = `walhook_${databaseOid}_${generation + 1}`;
+  return createSlot({ connection, slotName, failover: true }, async ({ consistentPoint, snapshotName }) => {
     try {
       // What the snapshot shows is exactly what was committed before the consistent point.
       await client.query("begin isolation level repeatable read");
       await client.query(`set transaction snapshot ${pg.escapeLiteral(snapshotName)}`);
       await client.query(pinStatements("local"));
       const webhooks = await storeInForce(client);
+      await alsoRecord({ slotName, consistentPoint });
       await client.query(RECORD_SLOT, [slotName, formatLsn(consistentPoint)]);
       await client.query("commit");
-      return { consistentPoint, webhooks };
+      return { slotName, consistentPoint, webhooks };
     } catch (error) {
       await client.query("rollback").catch(() => {});
       throw error;
@@ -85,8 +100,8 @@ const RECORD_SLOT = `
     system_identifier = (select system_identifier::text from pg_control_system()),
     timeline_id = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
     database_oid = (select oid from pg_catalog.pg_database where datname = current_database()),
-    cursor_commit_lsn = $2, cursor_change_lsn = '0/0', cursor_index = 0, flush_lsn = $2,
-    state = 'new', last_error = null, last_error_at = null, updated_at = now()`;
+    cursor_commit_lsn = $2, cursor_change_lsn = '0/0', cursor_index = 0, flush_lsn = $2, stopped_lsn = $2,
+    state = 'new', last_error = null, last_error_at = null, remedy = null, updated_at = now()`;
 
 async function readBridge(
   client: pg.Client,
@@ -107,18 +122,22 @@ async function requirePublications(client: pg.Client): Promise<void> {
   if (missing.length === 0) return;
   throw new WalhookError(`publication ${missing.join(" and ")} does not exist`, {
     code: "publication_missing",
-    hint:
-      "Somebody dropped it, and changes since then were not seen. To accept the gap and go on from the present: " +
-      "update walhook.bridge set slot_name = null; then `walhook install` makes both anew.",
+    hint: `Somebody dropped it, and changes since then were not seen. ${gapRemedy("publication_missing")}`,
   });
 }
 
-/** Drops earlier slots of this database, which would retain WAL for nobody. One that is in use the server refuses to drop. */
-async function dropForgotten(client: pg.Client, databaseOid: string): Promise<readonly string[]> {
+/**
+ * Drops earlier slots of this database, which would retain WAL for nobody. One that is in use the server refuses to drop.
+ * @param kept the one that stays; null: none
+ */
+export async function dropForgotten(client: pg.Client, kept: string | null): Promise<readonly string[]> {
   const { rows } = await client.query<{ slot_name: string }>(
-    `select slot_name::text from pg_catalog.pg_replication_slots
-     where database = current_database() and slot_name ~ ('^walhook_' || $1 || '_[0-9]+$')`,
-    [databaseOid],
+    `select s.slot_name::text
+     from pg_catalog.pg_replication_slots as s
+     join pg_catalog.pg_database as d on d.datname = s.database
+     where d.datname = current_database() and s.slot_name ~ ('^walhook_' || d.oid || '_[0-9]+$')
+       and s.slot_name is distinct from $1`,
+    [kept],
   );
   for (const { slot_name } of rows) await dropSlot(client, slot_name);
   return rows.map((row) => row.slot_name);

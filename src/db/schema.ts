@@ -197,9 +197,16 @@ export interface BridgeTable {
   readonly cursor_index: number | null;
   readonly flush_lsn: Lsn | null;
   readonly epoch: GeneratedBigint;
-  readonly state: Generated<"new" | "running" | "stopped" | "waiting" | "failed">;
+  readonly stopped_lsn: Lsn | null;
+  readonly state: Generated<"new" | "running" | "stopped" | "waiting" | "failed" | "gap">;
   readonly last_error: string | null;
   readonly last_error_at: NullableTimestamp;
+  readonly remedy: string | null;
+  readonly gap_kind: string | null;
+  readonly gap_from_lsn: Lsn | null;
+  readonly gap_to_lsn: Lsn | null;
+  readonly gap_needs_slot: boolean | null;
+  readonly gap_detected_at: NullableTimestamp;
   readonly version: string | null;
   readonly started_at: NullableTimestamp;
   readonly updated_at: GeneratedTimestamp;

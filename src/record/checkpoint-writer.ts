@@ -2,10 +2,10 @@ import { Kysely, PostgresDialect, sql } from "kysely";
 import type pg from "pg";
 import type { Database } from "../db/schema.ts";
 import { blocksLane } from "../deliver/ticket.ts";
-import { WalhookError } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { applyConfiguration } from "./apply-configuration.ts";
 import { applyRepairs } from "./apply-repair.ts";
+import { fencedError } from "./bridge-row.ts";
 import { copyToLog } from "./log-copy.ts";
 import { copyToQueue, queueDueAtMs } from "./queue-copy.ts";
 import { releaseLanes, type LaneChange } from "./release-lanes.ts";
@@ -67,10 +67,7 @@ export class CheckpointWriter {
   async #lockBridge(trx: Kysely<Database>): Promise<void> {
     const { epoch } = await trx.selectFrom("walhook.bridge").select("epoch").forUpdate().executeTakeFirstOrThrow();
     if (BigInt(epoch) === this.#epoch) return;
-    throw new WalhookError(`another bridge has taken over (epoch ${epoch}, ours was ${this.#epoch})`, {
-      code: "fenced",
-      hint: "Nothing to do: the other bridge goes on from the last checkpoint.",
-    });
+    throw fencedError(BigInt(epoch), this.#epoch);
   }
 }
 

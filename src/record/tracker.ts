@@ -1,3 +1,4 @@
+import { MAX_UNSTORED_BYTES } from "../db/find-gap.ts";
 import { comparePositions, START, type Position } from "../decode/position.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { blocksLane, type Ticket } from "../deliver/ticket.ts";
@@ -188,9 +189,6 @@ export class Tracker {
     return passed;
   }
 }
-
-/** The stored cursor follows the acknowledged one at the latest after this much WAL. */
-const MAX_UNSTORED_BYTES = 16n * 1024n * 1024n;
 
 function isSettled(entry: Entry): boolean {
   const { tickets } = entry.chunk;

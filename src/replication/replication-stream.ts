@@ -30,6 +30,8 @@ export interface ReplicationStream {
   readonly frames: Observable<Frame>;
   /** Everything that ended at or before this LSN is durable here. Exact, monotonic, sent at most every 100 ms. */
   acknowledge(flushLsn: Lsn): void;
+  /** What the server was told, or is being told: the slot stands there or before. */
+  readonly acknowledgedLsn: Lsn;
   /** So many bytes of data frames have been dealt with. */
   release(bytes: number): void;
   /** Sends the last acknowledgement, waits up to 2 s until the server has read it, and closes. Never rejects. */
@@ -121,6 +123,10 @@ class LibraryStream implements ReplicationStream {
 
   acknowledge(flushLsn: Lsn): void {
     if (this.#ending === null) this.#acknowledger.acknowledge(flushLsn);
+  }
+
+  get acknowledgedLsn(): Lsn {
+    return this.#acknowledger.lsn;
   }
 
   answer(): void {

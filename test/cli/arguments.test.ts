@@ -49,7 +49,7 @@ describe("the command line", () => {
   });
 
   test("a command that resembles none is refused with the list", () => {
-    expect(refusal("frobnicate").hint).toBe("Commands: install, run, check, health, schedule, uninstall.");
+    expect(refusal("frobnicate").hint).toBe("Commands: install, run, check, health, schedule, accept-gap, uninstall.");
   });
 
   test.each([

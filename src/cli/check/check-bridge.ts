@@ -1,12 +1,10 @@
-import { PUBLICATIONS } from "../../db/publications.ts";
+import { gapRemedy } from "../../db/gap.ts";
+import { formatLsn } from "../../replication/lsn.ts";
 import type { BridgeFacts, SlotFacts } from "./bridge-facts.ts";
 import { formatBytes, ok, problem, warning, type Finding } from "./finding.ts";
 
 /** More than this unread while a bridge reads: it does not keep up. */
 const MUCH_LAG_BYTES = 1024 ** 3;
-
-const START_OVER =
-  "To accept the gap and go on from the present: update walhook.bridge set slot_name = null; then `walhook install`.";
 
 /**
  * Judges Walhook's own state.
@@ -15,7 +13,7 @@ const START_OVER =
  */
 export function checkBridge(facts: BridgeFacts | null, newestSchemaVersion: number): readonly Finding[] {
   if (facts === null) return [problem("schema walhook", "is not installed", "Run `walhook install`.")];
-  return [schema(facts, newestSchemaVersion), ...publications(facts), ...slot(facts), bridge(facts), queue(facts)];
+  return [schema(facts, newestSchemaVersion), ...gap(facts), ...slot(facts), bridge(facts), queue(facts)];
 }
 
 function schema({ schemaVersion }: BridgeFacts, newest: number): Finding {
@@ -26,40 +24,24 @@ function schema({ schemaVersion }: BridgeFacts, newest: number): Finding {
     : problem("schema walhook", what, "Run the newer Walhook that installed it.");
 }
 
-function publications(facts: BridgeFacts): readonly Finding[] {
-  return PUBLICATIONS.filter((name) => !facts.publications.includes(name)).map((name) =>
-    problem(
-      `publication ${name}`,
-      "does not exist: nothing is sent through it, and PostgreSQL 18 says so in its own log alone",
-      START_OVER,
-    ),
-  );
+function gap({ gap: found }: BridgeFacts): readonly Finding[] {
+  if (found === null) return [];
+  const { kind, message, fromLsn, toLsn } = found;
+  const from = fromLsn === null ? "" : ` since ${formatLsn(fromLsn)}`;
+  const to = toLsn === null ? "" : ` up to ${formatLsn(toLsn)}`;
+  return [problem("gap", `${kind}: ${message}; changes${from}${to} may be missing`, gapRemedy(kind))];
 }
 
 function slot(facts: BridgeFacts): readonly Finding[] {
   if (facts.slotName === null) {
     return [problem("replication slot", "was never made", "Run `walhook install`.")];
   }
-  const where = `slot ${facts.slotName}`;
-  if (facts.isSameSystem === false || facts.isSameDatabase === false) {
-    const other = facts.isSameSystem === false ? "server" : "database";
-    return [
-      problem(
-        where,
-        `was made on another ${other}: this is a copy or a restored backup`,
-        "On a copy whose original lives, nothing must be sent: `walhook uninstall --drop-log`. Else: " + START_OVER,
-      ),
-    ];
-  }
-  if (facts.slot === null) {
-    return [problem(where, "does not exist any more: changes since then were not seen (a gap)", START_OVER)];
-  }
-  return judgeSlot(where, facts.slot);
+  const isLost = facts.slot === null || facts.slot.walStatus === "lost";
+  return isLost ? [] : judgeSlot(`slot ${facts.slotName}`, facts.slot);
 }
 
 function judgeSlot(where: string, { isActive, walStatus, retainedBytes, lagBytes }: SlotFacts): readonly Finding[] {
   const retained = retainedBytes === null ? "an unknown amount of WAL" : `${formatBytes(retainedBytes)} of WAL`;
-  if (walStatus === "lost") return [problem(where, "is lost: the WAL that it needs was removed (a gap)", START_OVER)];
   if (walStatus === "unreserved") {
     return [
       problem(
@@ -83,7 +65,8 @@ function judgeSlot(where: string, { isActive, walStatus, retainedBytes, lagBytes
 }
 
 function bridge({ state, lastError }: BridgeFacts): Finding {
-  if (state === "running" || state === "new" || state === "stopped") return ok("bridge", state);
+  // A gap is a finding of its own.
+  if (state === "running" || state === "new" || state === "stopped" || state === "gap") return ok("bridge", state);
   return problem("bridge", `${state}: ${lastError ?? "no reason recorded"}`, "See the message, then `walhook run`.");
 }
 

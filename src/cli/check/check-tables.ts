@@ -49,7 +49,7 @@ function judge(table: TableFacts): Finding[] {
       problem(
         where(table),
         `is not in publication ${publication}: its changes are not sent`,
-        `ALTER PUBLICATION ${publication} ADD TABLE ${table.name};`,
+        "`walhook accept-gap` puts it back.",
       ),
     );
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { BridgeFacts } from "../../../src/cli/check/bridge-facts.ts";
 import { checkBridge } from "../../../src/cli/check/check-bridge.ts";
+import type { Gap } from "../../../src/db/gap.ts";
 import { formatBytes } from "../../../src/cli/check/finding.ts";
 
 const VERSION = 50;
@@ -9,11 +10,9 @@ const GOOD: BridgeFacts = {
   state: "running",
   lastError: null,
   slotName: "walhook_5_1",
-  isSameSystem: true,
-  isSameDatabase: true,
   slot: { isActive: true, walStatus: "reserved", retainedBytes: 16_777_216, lagBytes: 100 },
   queuedDeliveries: 0,
-  publications: ["walhook_all", "walhook_insert"],
+  gap: null,
 };
 
 /** Findings that are not ok, as `level where`. */
@@ -40,20 +39,26 @@ describe("checkBridge", () => {
     expect(complaints({ schemaVersion: VERSION + 1 })).toEqual(["problem schema walhook"]);
   });
 
-  test("a missing publication is a problem, since newer servers stay silent about it", () => {
-    expect(complaints({ publications: ["walhook_insert"] })).toEqual(["problem publication walhook_all"]);
+  test("a gap is one problem, with its range and the command that accepts it, whatever else is left of the slot", () => {
+    const gap: Gap = {
+      kind: "slot_missing",
+      message: "the replication slot walhook_5_1 does not exist any more",
+      fromLsn: 0x1000n,
+      toLsn: 0x2000n,
+      needsSlot: true,
+      recordedAt: null,
+    };
+    expect(complaints({ gap, slot: null, state: "gap" })).toEqual(["problem gap"]);
+    const finding = checkBridge({ ...GOOD, gap, slot: null }, VERSION).find(({ where }) => where === "gap");
+    expect(finding?.what).toContain("slot_missing: the replication slot walhook_5_1 does not exist any more");
+    expect(finding?.what).toContain("since 0/1000 up to 0/2000");
+    expect(finding?.remedy).toContain("walhook accept-gap");
   });
 
-  test("a slot never made, gone, lost, about to be lost, or of another server is a problem", () => {
+  test("a slot never made or about to be lost is a problem", () => {
     expect(complaints({ slotName: null, slot: null })).toEqual(["problem replication slot"]);
-    expect(complaints({ slot: null })).toEqual(["problem slot walhook_5_1"]);
-    expect(complaints({ isSameSystem: false })).toEqual(["problem slot walhook_5_1"]);
-    expect(complaints({ isSameDatabase: false })).toEqual(["problem slot walhook_5_1"]);
-    for (const walStatus of ["lost", "unreserved"]) {
-      expect(complaints({ slot: { isActive: false, walStatus, retainedBytes: null, lagBytes: null } })).toEqual([
-        "problem slot walhook_5_1",
-      ]);
-    }
+    const slot = { isActive: false, walStatus: "unreserved", retainedBytes: null, lagBytes: null };
+    expect(complaints({ slot })).toEqual(["problem slot walhook_5_1"]);
   });
 
   test("a slot that nobody reads, or that is far behind, is a warning", () => {

@@ -1,0 +1,66 @@
+import { type Lsn, parseLsn } from "../replication/lsn.ts";
+import type { Queryable } from "../replication/slot.ts";
+import { publicationGap } from "./find-gap.ts";
+import { PUBLICATION_PROBLEMS, type PublicationProblem } from "./gap-facts.ts";
+import { GapError } from "./gap.ts";
+
+const EVERY_MS = 1_000;
+
+const LOOK = `
+  select current_setting('server_version_num')::integer as version_number, pg_current_wal_lsn()::text as wal_lsn,
+         (select b.flush_lsn::text from walhook.bridge as b) as flush_lsn, ${PUBLICATION_PROBLEMS} as problems`;
+
+interface Look {
+  readonly version_number: number;
+  readonly wal_lsn: string;
+  readonly flush_lsn: string | null;
+  readonly problems: readonly PublicationProblem[];
+}
+
+/**
+ * Looks at the publications about once a second, since the server says nothing, or only to its own log, when a table
+ * or a publication that the stream needs is taken away. Writes nothing.
+ */
+export class PublicationWatch {
+  readonly #db: Queryable;
+  readonly #onGap: (error: unknown) => void;
+  /** Where the WAL ended at the look before the last good one: what was taken away was so after it. */
+  #seenLsn: Lsn | null = null;
+  #lastLsn: Lsn | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #isClosed = false;
+  #looking: Promise<void> = Promise.resolve();
+
+  /** @param onGap told once what is missing, as a `GapError`, or what kept it from looking */
+  constructor(db: Queryable, onGap: (error: unknown) => void) {
+    this.#db = db;
+    this.#onGap = onGap;
+  }
+
+  start(): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.#look().then(
+        () => this.start(),
+        (error: unknown) => this.#isClosed || this.#onGap(error),
+      ) as Promise<void>;
+    }, EVERY_MS);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    const { rows } = await this.#db.query(LOOK);
+    const { version_number, wal_lsn, flush_lsn, problems } = rows[0] as Look;
+    const walLsn = parseLsn(wal_lsn);
+    const flushLsn = flush_lsn === null ? null : parseLsn(flush_lsn);
+    const gap = publicationGap(problems, { versionNumber: version_number, flushLsn, walLsn }, this.#seenLsn);
+    if (gap !== null) throw new GapError(gap);
+    this.#seenLsn = this.#lastLsn;
+    this.#lastLsn = walLsn;
+  }
+}
