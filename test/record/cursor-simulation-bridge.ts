@@ -154,7 +154,8 @@ export class SimulatedBridge {
     const n = ticket.delivery.webhookId;
     ticket.attempts++;
     ticket.isDead = !succeeds && this.#options.below(4) === 0;
-    ticket.state = succeeds || ticket.isDead ? "ended" : "parked";
+    ticket.holdsLane = ticket.isDead && this.#options.below(2) === 0;
+    ticket.state = succeeds || (ticket.isDead && !ticket.holdsLane) ? "ended" : "parked";
     if (ticket.state === "parked") ticket.dueAtMs = this.#nowMs;
     const record = (succeeds ? DELIVERED : ticket.isDead ? DEAD : RETRY)[n]!;
     if (this.#options.mutant === "log-above-cursor" && !ticket.isDurable) this.#options.database.log(record);
