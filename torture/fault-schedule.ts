@@ -11,21 +11,26 @@ export interface Injected {
   error: string | null;
 }
 
-const MIN_GAP_MS = 1000;
-const MAX_GAP_MS = 5000;
+/** How long a fault has to itself before the next one, in ms; those that last may overlap. */
+export interface Gap {
+  readonly leastMs: number;
+  readonly mostMs: number;
+}
 
-/** Injects faults, 1 to 5 s apart, until it is told to end. Those that last may overlap. */
+/** Injects faults in rounds, all of them in a new order each time, until it is told to end. */
 export class FaultSchedule {
   readonly injected: Injected[] = [];
   readonly #scenery: Scenery;
   readonly #faults: readonly Fault[];
+  readonly #gap: Gap;
   readonly #ending = new AbortController();
   readonly #open = new Set<Promise<void>>();
   #work: Promise<void> = Promise.resolve();
 
-  constructor(scenery: Scenery, faults: readonly Fault[]) {
+  constructor(scenery: Scenery, faults: readonly Fault[], gap: Gap) {
     this.#scenery = scenery;
-    this.#faults = faults;
+    this.#faults = faults.flatMap((fault) => Array.from({ length: fault.copies }, () => fault));
+    this.#gap = gap;
   }
 
   start(): void {
@@ -43,9 +48,11 @@ export class FaultSchedule {
     const { random } = this.#scenery;
     const { signal } = this.#ending;
     for (;;) {
-      await sleep(random.between(MIN_GAP_MS, MAX_GAP_MS), undefined, { signal }).catch(() => {});
-      if (signal.aborted) return;
-      this.#inject(random.weighted(this.#faults));
+      for (const fault of random.shuffled(this.#faults)) {
+        await sleep(random.between(this.#gap.leastMs, this.#gap.mostMs), undefined, { signal }).catch(() => {});
+        if (signal.aborted) return;
+        this.#inject(fault);
+      }
     }
   }
 

@@ -21,8 +21,8 @@ export interface Scenery {
 /** Something that goes wrong. */
 export interface Fault {
   readonly kind: string;
-  /** How often it comes beside the others. */
-  readonly weight: number;
+  /** How often it comes in a round of all faults. */
+  readonly copies: number;
   /** Does it, and mends it where that takes somebody: resolves when nothing of it is left. */
   readonly inject: (scenery: Scenery) => Promise<void>;
 }

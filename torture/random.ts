@@ -30,6 +30,11 @@ export class Random {
     return item;
   }
 
+  shuffled<T>(items: readonly T[]): T[] {
+    const rest = [...items];
+    return items.map(() => rest.splice(Math.floor(this.next() * rest.length), 1)[0] as T);
+  }
+
   /** Picks by weight: twice the weight, twice as often. */
   weighted<T extends { readonly weight: number }>(items: readonly T[]): T {
     let rest = this.next() * items.reduce((sum, { weight }) => sum + weight, 0);

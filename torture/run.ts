@@ -20,7 +20,7 @@ export interface RunOptions {
 }
 
 const WRITERS = 4;
-/** From this length on, huge transactions have their full size. */
+/** From this length on, huge transactions have their full size, and faults the time to show all their consequences. */
 const LONG_RUN_SECONDS = 240;
 
 /** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
@@ -44,9 +44,11 @@ export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
   );
   for (const { process } of contenders) process.start();
   const watch = new Watch(world, contenders);
-  const hugeRows = seconds >= LONG_RUN_SECONDS ? 100_000 : 10_000;
+  const isLong = seconds >= LONG_RUN_SECONDS;
+  const hugeRows = isLong ? 100_000 : 10_000;
+  const gap = isLong ? { leastMs: 1000, mostMs: 5000 } : { leastMs: 500, mostMs: 2000 };
   const workload = new Workload({ world, random: random.fork(), writers: WRITERS, hugeRows });
-  const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, FAULTS);
+  const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, FAULTS, gap);
   workload.start();
   faults.start();
   await sleep(seconds * 1000);

@@ -18,36 +18,33 @@ export class SchemaChanges {
     this.#onTable = onTable;
   }
 
-  /** Adds a column, drops one that was added, or makes a table with a webhook of its own. Returns what it did. */
-  async change(random: Random): Promise<string> {
+  /** Adds a column, drops one that was added, or makes a table with a webhook of its own. */
+  async change(random: Random): Promise<void> {
     const kind = random.next();
     if (kind < 0.4) return this.#addColumn(random.pick(["simple", "composite", "parted", "typed"]), random);
     if (kind < 0.75 && this.#added.length > 0) return this.#dropColumn();
     return this.#addTable();
   }
 
-  async #addColumn(table: string, random: Random): Promise<string> {
+  async #addColumn(table: string, random: Random): Promise<void> {
     const column = `extra_${++this.#columns}`;
     const type = random.pick(["text", "integer default 7", "timestamptz default now()", "text not null default 'é'"]);
     await this.#asOwner((app) => app.query(`alter table ${table} add column ${column} ${type}`));
     this.#added.push({ table, column });
-    return "add column";
   }
 
-  async #dropColumn(): Promise<string> {
+  async #dropColumn(): Promise<void> {
     const added = this.#added.shift();
     if (added !== undefined) {
       await this.#asOwner((app) => app.query(`alter table ${added.table} drop column if exists ${added.column}`));
     }
-    return "drop column";
   }
 
-  async #addTable(): Promise<string> {
+  async #addTable(): Promise<void> {
     const table = laterTable(++this.#tables);
     await this.#asOwner((app) => app.query(table.ddl));
     await this.#world.addWebhook(laterWebhook(table.name));
     this.#onTable(table);
-    return "new table and webhook";
   }
 
   async #asOwner(run: (app: pg.Client) => Promise<unknown>): Promise<void> {

@@ -21,6 +21,9 @@ export interface World {
   /** The connection string for a role, directly or through a proxy's port. */
   url(role: Role, port?: number): string;
   connect(role: Role): Promise<pg.Client>;
+  asSuperuser<T>(use: (client: pg.Client) => Promise<T>): Promise<T>;
+  /** What stops and starts the server comes one after the other. */
+  exclusively(use: () => Promise<void>): Promise<void>;
   /** Makes a webhook; changes of its table that commit from now on are its own. */
   addWebhook(webhook: WatchedWebhook): Promise<void>;
   /** Ends everything. Data, logs and the receiver's file stay where `isKept`. */
@@ -57,6 +60,7 @@ export async function startWorld(webhooks: readonly WatchedWebhook[] = WEBHOOKS)
     await client.connect();
     return client;
   };
+  let exclusive: Promise<void> = Promise.resolve();
   const world: World = {
     folder,
     server,
@@ -65,6 +69,19 @@ export async function startWorld(webhooks: readonly WatchedWebhook[] = WEBHOOKS)
     webhooks: [],
     url,
     connect,
+    asSuperuser: async (use) => {
+      const client = await connect("postgres");
+      try {
+        return await use(client);
+      } finally {
+        await client.end().catch(() => {});
+      }
+    },
+    exclusively: (use) => {
+      const done = exclusive.then(use);
+      exclusive = done.catch(() => {});
+      return done;
+    },
     addWebhook: async (webhook) => {
       const admin = await connect("admin");
       try {
