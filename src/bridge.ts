@@ -97,6 +97,8 @@ class DatabaseBridge implements Bridge {
     const settings = this.#settings;
     const pool = new pg.Pool({ ...connectionConfig(settings.databaseUrl, "walhook"), max: 3 });
     pool.on("error", () => {});
+    // A transaction has its connection to itself: where that breaks between two statements, nobody else listens.
+    pool.on("connect", (client) => client.on("error", () => {}));
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
     const transport = new UndiciTransport();
     const { signal } = this.#stopping;
