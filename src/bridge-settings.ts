@@ -14,6 +14,10 @@ export interface BridgeOptions {
   readonly maxBytesInFlight?: number;
   /** Deliveries open in memory at which the pipe waits. Default 4,000. */
   readonly maxOpenDeliveries?: number;
+  /** What is read of a row; beyond it its longest values are left out. Default 16 MiB, at most 100,000,000. */
+  readonly maxRowBytes?: number;
+  /** The largest body that is sent; a larger one is logged as an error. Default 8 MiB, at most 100,000,000. */
+  readonly maxBodyBytes?: number;
   /** Requests that one webhook may have under way at once. Default 50. */
   readonly concurrencyPerWebhook?: number;
   /** How many days of the log are kept. Default 30. */
@@ -34,6 +38,8 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
     graceMs: 1_000,
     maxBytesInFlight: 16 * 1024 * 1024,
     maxOpenDeliveries: 4_000,
+    maxRowBytes: 16 * 1024 * 1024,
+    maxBodyBytes: 8 * 1024 * 1024,
     concurrencyPerWebhook: 50,
     retentionDays: 30,
     retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,

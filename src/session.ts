@@ -142,6 +142,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         catalog: createCatalog(pool),
         configurationOids: await configurationOids(db),
         resumeAfter: resumption.position,
+        maxRowBytes: settings.maxRowBytes,
         onLeaf: (leaf) => leaves.notice(leaf),
       }),
       map(toEventChunk),

@@ -29,6 +29,8 @@ export const run: Command = {
     "graceMs",
     "maxBytesInFlight",
     "maxOpenDeliveries",
+    "maxRowBytes",
+    "maxBodyBytes",
     "concurrencyPerWebhook",
     "retentionDays",
   ],
@@ -73,6 +75,8 @@ async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): 
     graceMs: config.graceMs,
     maxBytesInFlight: config.maxBytesInFlight,
     maxOpenDeliveries: config.maxOpenDeliveries,
+    maxRowBytes: config.maxRowBytes,
+    maxBodyBytes: config.maxBodyBytes,
     concurrencyPerWebhook: config.concurrencyPerWebhook,
     retentionDays: config.retentionDays,
   });

@@ -62,6 +62,11 @@ export class ByteReader {
     this.#take(length);
   }
 
+  /** Back to a place that has been read already. */
+  rewind(at: number): void {
+    this.#at = Math.min(at, this.#at);
+  }
+
   expectEnd(): void {
     if (this.left > 0) throw new DecodeError(`${this.left} bytes too many after byte ${this.#at}`);
   }

@@ -22,6 +22,8 @@ export interface DecodeOptions {
   readonly resumeAfter: Position;
   /** A leaf of a partitioned table whose first change (on this connection, or since it was altered) has arrived. */
   readonly onLeaf?: (leaf: Leaf) => void;
+  /** Values of a row beyond it are left out, the longest first (see `parsePgoutput`). Default and at most 100,000,000. */
+  readonly maxRowBytes?: number;
   /** Default 500. */
   readonly maxChanges?: number;
   /** Bytes of WAL payload a chunk; default 1 MiB. */
@@ -70,7 +72,12 @@ class Decoder {
     this.#maxChanges = options.maxChanges ?? 500;
     this.#maxBytes = options.maxBytes ?? 1024 * 1024;
     const relations = new RelationTracker(options.onLeaf ?? (() => {}));
-    this.#reader = new TransactionReader(relations, options.configurationOids, options.resumeAfter);
+    this.#reader = new TransactionReader(
+      relations,
+      options.configurationOids,
+      options.resumeAfter,
+      options.maxRowBytes,
+    );
     this.#builder = new ChunkBuilder(options.resumeAfter);
   }
 

@@ -2,9 +2,9 @@ import type { Lsn } from "../replication/lsn.ts";
 
 /** A row as it is sent. */
 export interface Tuple {
-  /** Text, null for NULL, undefined for an unchanged TOAST value and for one above the size cap. */
+  /** Text, null for NULL, undefined for an unchanged TOAST value and for one that makes the row too large. */
   readonly values: (string | null | undefined)[];
-  /** Indexes of the values above the size cap; null where there are none, which is nearly always. */
+  /** Indexes of the values that make the row too large; null where there are none, which is nearly always. */
   readonly oversized: readonly number[] | null;
 }
 

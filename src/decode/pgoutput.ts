@@ -11,8 +11,8 @@ import type {
   UpdateMessage,
 } from "./pgoutput-message.ts";
 
-/** Values longer than this are not decoded: V8's strings end at 512 MiB, and a webhook of that size reaches nobody. */
-export const MAX_VALUE_BYTES = 100_000_000;
+/** No row is decoded beyond this: V8's strings end at 512 MiB, and a webhook of that size reaches nobody. */
+export const MAX_ROW_BYTES = 100_000_000;
 
 const [BEGIN, COMMIT, ORIGIN, RELATION, TYPE] = bytesOf("BCORY");
 const [INSERT, UPDATE, DELETE, TRUNCATE, MESSAGE] = bytesOf("IUDTM");
@@ -20,30 +20,32 @@ const [NEW, KEY, OLD] = bytesOf("NKO");
 const [NULL, UNCHANGED, TEXT] = bytesOf("nut");
 
 /**
- * Reads one message of pgoutput, protocol version 1, text format.
+ * Reads one message of pgoutput, protocol version 1, text format. Where the values of a row are longer than
+ * `maxRowBytes` together, the longest ones are left out and listed, so that what is read never takes more than that
+ * (an update has two rows). The same bytes and the same limit always leave out the same values.
  * Throws a `DecodeError` on anything else, on missing bytes and on surplus ones; never reads beyond `bytes`.
  * https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
  */
-export function parsePgoutput(bytes: Buffer, maxValueBytes: number = MAX_VALUE_BYTES): PgoutputMessage {
+export function parsePgoutput(bytes: Buffer, maxRowBytes: number = MAX_ROW_BYTES): PgoutputMessage {
   const reader = new ByteReader(bytes);
-  const message = readMessage(reader, Math.min(maxValueBytes, MAX_VALUE_BYTES));
+  const message = readMessage(reader, Math.min(maxRowBytes, MAX_ROW_BYTES));
   reader.expectEnd();
   return message;
 }
 
 /** Byte1 the message's kind, then what it says. */
-function readMessage(reader: ByteReader, maxValueBytes: number): PgoutputMessage {
+function readMessage(reader: ByteReader, maxRowBytes: number): PgoutputMessage {
   const tag = reader.int8();
   switch (tag) {
     case INSERT: {
       const relationOid = reader.uint32();
       expectByte(reader, NEW);
-      return { tag: "insert", relationOid, new: readTuple(reader, maxValueBytes) };
+      return { tag: "insert", relationOid, new: readTuple(reader, maxRowBytes) };
     }
     case UPDATE:
-      return readUpdate(reader, maxValueBytes);
+      return readUpdate(reader, maxRowBytes);
     case DELETE:
-      return readDelete(reader, maxValueBytes);
+      return readDelete(reader, maxRowBytes);
     case BEGIN:
       // Int64 LSN of the Commit, Int64 its time, Int32 xid.
       return { tag: "begin", commitLsn: reader.lsn(), commitTimeUs: reader.time(), xid: reader.uint32() };
@@ -67,46 +69,74 @@ function readMessage(reader: ByteReader, maxValueBytes: number): PgoutputMessage
 }
 
 /** Int32 OID, then the old tuple (Byte1 'K' or 'O') where there is one, then Byte1 'N' and the new one. */
-function readUpdate(reader: ByteReader, maxValueBytes: number): UpdateMessage {
+function readUpdate(reader: ByteReader, maxRowBytes: number): UpdateMessage {
   const relationOid = reader.uint32();
   const marker = reader.int8();
   if (marker === NEW) {
-    return { tag: "update", relationOid, old: null, oldKind: null, new: readTuple(reader, maxValueBytes) };
+    return { tag: "update", relationOid, old: null, oldKind: null, new: readTuple(reader, maxRowBytes) };
   }
   const oldKind = oldKindOf(marker);
-  const old = readTuple(reader, maxValueBytes);
+  const old = readTuple(reader, maxRowBytes);
   expectByte(reader, NEW);
-  return { tag: "update", relationOid, old, oldKind, new: readTuple(reader, maxValueBytes) };
+  return { tag: "update", relationOid, old, oldKind, new: readTuple(reader, maxRowBytes) };
 }
 
 /** Int32 OID, Byte1 'K' or 'O', the old tuple. */
-function readDelete(reader: ByteReader, maxValueBytes: number): DeleteMessage {
+function readDelete(reader: ByteReader, maxRowBytes: number): DeleteMessage {
   const relationOid = reader.uint32();
   const oldKind = oldKindOf(reader.int8());
-  return { tag: "delete", relationOid, oldKind, old: readTuple(reader, maxValueBytes) };
+  return { tag: "delete", relationOid, oldKind, old: readTuple(reader, maxRowBytes) };
 }
 
 /** Int16 number of columns; each: Byte1 'n' (NULL), 'u' (unchanged TOAST) or 't' (Int32 length, then the text). */
-function readTuple(reader: ByteReader, maxValueBytes: number): Tuple {
+function readTuple(reader: ByteReader, maxRowBytes: number): Tuple {
+  // What is left of the message bounds what the row's values can be.
+  const oversized = reader.left <= maxRowBytes ? null : findOversized(reader, maxRowBytes);
   const count = reader.uint16();
   const values: (string | null | undefined)[] = [];
-  let oversized: number[] | null = null;
   for (let index = 0; index < count; index++) {
-    const kind = reader.int8();
-    if (kind === TEXT) {
-      const length = reader.uint32();
-      if (length <= maxValueBytes) {
-        values.push(reader.text(length));
-      } else {
-        reader.skip(length);
-        values.push(undefined);
-        (oversized ??= []).push(index);
-      }
-    } else if (kind === NULL) values.push(null);
-    else if (kind === UNCHANGED) values.push(undefined);
-    else throw new DecodeError(`unknown kind of value ${kind} at byte ${reader.at - 1}`);
+    const length = readValueLength(reader);
+    if (length === "null") values.push(null);
+    else if (length === "unchanged") values.push(undefined);
+    else if (oversized === null || !oversized.includes(index)) values.push(reader.text(length));
+    else {
+      reader.skip(length);
+      values.push(undefined);
+    }
   }
   return { values, oversized };
+}
+
+function readValueLength(reader: ByteReader): number | "null" | "unchanged" {
+  const kind = reader.int8();
+  if (kind === TEXT) return reader.uint32();
+  if (kind === NULL) return "null";
+  if (kind === UNCHANGED) return "unchanged";
+  throw new DecodeError(`unknown kind of value ${kind} at byte ${reader.at - 1}`);
+}
+
+/** The values of the tuple ahead that are left out, longest first, until the rest fits; null where all fit. Reads nothing. */
+function findOversized(reader: ByteReader, maxRowBytes: number): readonly number[] | null {
+  const start = reader.at;
+  const count = reader.uint16();
+  const values: { readonly index: number; readonly length: number }[] = [];
+  let bytes = 0;
+  for (let index = 0; index < count; index++) {
+    const length = readValueLength(reader);
+    if (typeof length !== "number") continue;
+    reader.skip(length);
+    values.push({ index, length });
+    bytes += length;
+  }
+  reader.rewind(start);
+  if (bytes <= maxRowBytes) return null;
+  const left: number[] = [];
+  for (const { index, length } of values.toSorted((a, b) => b.length - a.length || a.index - b.index)) {
+    if (bytes <= maxRowBytes) break;
+    bytes -= length;
+    left.push(index);
+  }
+  return left.toSorted((a, b) => a - b);
 }
 
 /** Int32 OID, String schema, String name, Int8 replica identity, Int16 number of columns, the columns. */

@@ -22,8 +22,8 @@ interface Change {
   readonly position: Position;
   readonly relation: Relation;
   /**
-   * Indexes of columns whose value (in `new`; for a delete in `old`) was sent but is too long to be decoded, and
-   * so is `undefined` there. Absent where there are none, which is nearly always.
+   * Indexes of columns whose value (in `new`; for a delete in `old`) was sent but makes the row too large to be
+   * decoded, and so is `undefined` there. Absent where there are none, which is nearly always.
    */
   readonly oversized?: readonly number[];
 }

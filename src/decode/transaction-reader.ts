@@ -3,7 +3,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import { type ConfigurationChange, type ConfigurationTable, endOfTransaction } from "./chunk.ts";
 import { DecodeError } from "./decode-error.ts";
 import type { Pending, RowImages } from "./pending.ts";
-import { parsePgoutput } from "./pgoutput.ts";
+import { MAX_ROW_BYTES, parsePgoutput } from "./pgoutput.ts";
 import type {
   DeleteMessage,
   InsertMessage,
@@ -34,6 +34,7 @@ export class TransactionReader {
   readonly #relations: RelationTracker;
   readonly #configurationOids: ReadonlyMap<number, ConfigurationTable>;
   readonly #resumeAfter: Position;
+  readonly #maxRowBytes: number;
   #transaction: OpenTransaction | null = null;
   #frameBytes = 0;
   #unclaimedBytes = 0;
@@ -42,10 +43,12 @@ export class TransactionReader {
     relations: RelationTracker,
     configurationOids: ReadonlyMap<number, ConfigurationTable>,
     resumeAfter: Position,
+    maxRowBytes: number = MAX_ROW_BYTES,
   ) {
     this.#relations = relations;
     this.#configurationOids = configurationOids;
     this.#resumeAfter = resumeAfter;
+    this.#maxRowBytes = maxRowBytes;
   }
 
   /** Bytes of frames read since the last pending thing; asking takes them. */
@@ -64,7 +67,14 @@ export class TransactionReader {
     }
     this.#frameBytes = frame.bytes.length;
     this.#unclaimedBytes += this.#frameBytes;
-    this.#readMessage(parsePgoutput(frame.bytes), frame.lsn, pending);
+    this.#readMessage(parsePgoutput(frame.bytes, this.#rowLimit(frame.bytes)), frame.lsn, pending);
+  }
+
+  /** Configuration is read whole: without it nobody would know what to do with the rows after it. */
+  #rowLimit(bytes: Buffer): number {
+    if (bytes.length <= this.#maxRowBytes || bytes.length < 5) return this.#maxRowBytes;
+    // Byte1 the kind of change, Int32 the table's OID.
+    return this.#configurationOids.has(bytes.readUInt32BE(1)) ? MAX_ROW_BYTES : this.#maxRowBytes;
   }
 
   #readMessage(message: PgoutputMessage, lsn: Lsn, pending: Pending[]): void {

@@ -92,7 +92,9 @@ function missingValue(condition: Condition, { change }: DocEvent): Candidate["ob
       const reason = `the condition reads ${name}, which ${change.relation.doctype} no longer has; mend it with an UPDATE of walhook.webhook`;
       return { kind: "undecided", reason };
     }
-    if (doc !== null && doc[index] === undefined) return unknownValue(`doc.${name}`);
+    if (doc !== null && doc[index] === undefined) {
+      return change.oversized?.includes(index) === true ? tooLarge(`doc.${name}`) : unknownValue(`doc.${name}`);
+    }
     if (condition.usesOld && change.kind === "update" && old?.[index] === undefined) return unknownValue(`old.${name}`);
   }
   return null;
@@ -100,6 +102,13 @@ function missingValue(condition: Condition, { change }: DocEvent): Candidate["ob
 
 function unknownValue(name: string): Candidate["obstacle"] {
   const reason = `the condition could need ${name}, which the WAL does not carry for this change; ${REMEDY}`;
+  return { kind: "undecidable", reason };
+}
+
+function tooLarge(name: string): Candidate["obstacle"] {
+  const reason =
+    `the condition could need ${name}, which makes the row larger than Walhook takes into memory; ` +
+    "leave it out of the condition, or raise --max-row-bytes";
   return { kind: "undecidable", reason };
 }
 

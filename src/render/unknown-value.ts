@@ -16,9 +16,12 @@ export function unchangedValue(doctype: string, column: string): UnknownValueErr
   );
 }
 
-/** For a column whose value is too long to be read, let alone sent. */
+/** For a column whose value makes its row too large to be read, let alone sent. */
 export function oversizedValue(doctype: string, column: string): UnknownValueError {
-  return new UnknownValueError(`the value of column "${column}" of ${doctype} is too long to be put into a request`);
+  return new UnknownValueError(
+    `the value of column "${column}" of ${doctype} makes the row larger than Walhook takes into memory; ` +
+      "leave it out of the request, or raise --max-row-bytes",
+  );
 }
 
 /** For a column of the row before, or all of it. */

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../../src/decode/decode-error.ts";
 import { parsePgoutput } from "../../src/decode/pgoutput.ts";
+import type { Tuple } from "../../src/decode/pgoutput-message.ts";
 
 /** Messages as PostgreSQL 18.4 sent them. */
 const GOLDEN: readonly (readonly [name: string, hex: string, message: object])[] = [
@@ -131,9 +132,31 @@ describe("the pgoutput parser", () => {
     expect(parsePgoutput(bytes("5900000017006e7000"))).toMatchObject({ schema: "pg_catalog", name: "np" });
   });
 
-  it("leaves a value above the cap undecoded and says which it was, and reads what follows", () => {
-    const insert = bytes("490000400f4e0003740000000431323334740000000131740000000535363738396e".slice(0, -2));
-    expect(parsePgoutput(insert, 4)).toMatchObject({ new: { values: ["1234", "1", undefined], oversized: [2] } });
+  it("leaves the longest values of a row above the limit undecoded, no more than needed, and says which", () => {
+    const insert = bytes("490000400f4e000374000000043132333474000000013174000000053536373839");
+    const limited = (limit: number): unknown => (parsePgoutput(insert, limit) as { readonly new: unknown }).new;
+    expect(limited(10)).toEqual({ values: ["1234", "1", "56789"], oversized: null });
+    expect(limited(9)).toEqual({ values: ["1234", "1", undefined], oversized: [2] });
+    expect(limited(5)).toEqual({ values: ["1234", "1", undefined], oversized: [2] });
+    expect(limited(4)).toEqual({ values: [undefined, "1", undefined], oversized: [0, 2] });
+    expect(limited(0)).toEqual({ values: [undefined, undefined, undefined], oversized: [0, 1, 2] });
+  });
+
+  it("never reads more of a row than the limit, and never less than would fit", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(40), { maxLength: 20 }), fc.nat(200), (lengths, limit) => {
+        const values = lengths.map((length) => [Buffer.from([0x74, 0, 0, 0, length]), Buffer.alloc(length, "v")]);
+        const message = Buffer.concat([bytes("490000400f4e00"), Buffer.from([lengths.length]), ...values.flat()]);
+        const read = parsePgoutput(message, limit) as { readonly new: Tuple };
+        const sum = (of: readonly number[]): number => of.reduce((total, length) => total + length, 0);
+        const kept = lengths.filter((_, index) => read.new.values[index] !== undefined);
+        const left = (read.new.oversized ?? []).map((index) => lengths[index] ?? 0);
+        expect(sum(kept)).toBeLessThanOrEqual(limit);
+        expect(sum(kept) + sum(left)).toBe(sum(lengths));
+        if (left.length > 0) expect(sum(kept) + Math.min(...left)).toBeGreaterThan(limit);
+        for (const length of left) expect(length).toBeGreaterThanOrEqual(Math.max(0, ...kept));
+      }),
+    );
   });
 
   it("replaces bytes that are not UTF-8 instead of failing", () => {
