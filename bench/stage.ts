@@ -23,6 +23,7 @@ const GRANTS = `
   grant bench_app to walhook_owner;
   grant walhook_bridge to bench_bridge;
   grant walhook_admin to bench_admin;
+  grant create on database bench to bench_admin;
   grant usage on schema public to bench_admin;
   alter default privileges for role bench_app grant select on tables to bench_admin`;
 
