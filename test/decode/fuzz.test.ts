@@ -106,6 +106,25 @@ describe("the decoder", () => {
     });
   });
 
+  it("gives exactly the rest when it resumes behind any chunk", OPTIONS, async () => {
+    await forEachSeed(async (below, seed) => {
+      if (seed % 3 !== 0) return;
+      const frames = makeStream(below);
+      const whole = await decodeFrames(frames, below);
+      if (whole.chunks.length === 0) return;
+      const last = below(whole.chunks.length);
+      const told = whole.chunks.slice(0, last + 1);
+      const rest = await decodeFrames(frames, below, told.at(-1)!.position);
+      const changes = told.reduce((sum, chunk) => sum + chunk.changes.length, 0);
+      expect(rest.changes, `seed ${seed}`).toEqual(whole.changes.slice(changes));
+      const configuration = whole.chunks.slice(last + 1).flatMap((chunk) => chunk.configuration);
+      expect(
+        rest.chunks.flatMap((chunk) => chunk.configuration),
+        `seed ${seed}`,
+      ).toEqual(configuration);
+    });
+  });
+
   it(
     "tells of a damaged frame by one DecodeError or decodes it, after exactly the changes that came before",
     OPTIONS,
