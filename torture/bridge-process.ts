@@ -22,17 +22,15 @@ export interface BridgeProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** It came to its end in a way that nobody asked for. */
   readonly onCrash: (crash: string) => void;
-  /** It ended because it had been taken over. */
-  readonly onFenced: () => void;
-  /** A fail point killed it. */
-  readonly onFailPoint: (name: string) => void;
+  /** What it was doing came to an end, with the process or without: what was under way is done again by somebody. */
+  readonly onEnding: (reason: string) => void;
 }
 
 /** `walhook run`, started again whenever it ends, as a service manager does. */
 export class BridgeProcess {
   readonly name: string;
   readonly #options: BridgeProcessOptions;
-  readonly #log: WriteStream;
+  #log: WriteStream | null = null;
   #child: ChildProcess | null = null;
   #isWanted = false;
   /** A signal that this test sent and that may end it. */
@@ -44,7 +42,6 @@ export class BridgeProcess {
   constructor(options: BridgeProcessOptions) {
     this.name = options.name;
     this.#options = options;
-    this.#log = createWriteStream(options.logFile, { flags: "a" });
   }
 
   /** The most memory that one of its processes had when it was asked for. */
@@ -70,7 +67,12 @@ export class BridgeProcess {
     this.#child?.kill(signal);
   }
 
-  /** Makes it die at a fail point. */
+  /** What its present process has said last. */
+  get lines(): readonly string[] {
+    return this.#lines;
+  }
+
+  /** Makes it die or stand still at a fail point. */
   arm(arming: Arming): void {
     if (this.#child?.connected === true) this.#child.send(arming, () => {});
   }
@@ -83,7 +85,6 @@ export class BridgeProcess {
     const timer = setTimeout(() => this.signal("SIGKILL"), 15_000);
     await this.#life;
     clearTimeout(timer);
-    this.#log.end();
     return child?.exitCode ?? null;
   }
 
@@ -105,28 +106,31 @@ export class BridgeProcess {
     this.#expected = null;
     this.#lines = [];
     if (child.stderr !== null) createInterface({ input: child.stderr }).on("line", (line) => this.#note(line));
+    this.#log = createWriteStream(this.#options.logFile, { flags: "a" });
     await new Promise((resolve) => child.once("close", resolve));
+    this.#log.end();
     this.#judge(child);
   }
 
   #note(line: string): void {
-    this.#log.write(`${line}\n`);
+    this.#log?.write(`${line}\n`);
     this.#lines.push(line);
     if (this.#lines.length > LAST_LINES) this.#lines.shift();
+    const waiting = /"message":"waiting","code":"(\w+)"/.exec(line)?.[1];
+    if (waiting !== undefined && waiting !== "slot_in_use") this.#options.onEnding(`waiting: ${waiting}`);
   }
 
   #judge({ exitCode, signalCode }: ChildProcess): void {
     const said = (text: string): boolean => this.#lines.some((line) => line.includes(text));
-    const failPoint = this.#lines.map((line) => /^torture: killed at (.*)$/.exec(line)?.[1]).find(Boolean);
-    if (signalCode === "SIGKILL" && failPoint !== undefined) return this.#options.onFailPoint(failPoint);
-    if (signalCode === "SIGKILL" && this.#expected === "SIGKILL") return;
-    if (this.#expected !== null && exitCode === 0) return;
+    const failPoint = this.#lines.map((line) => /^torture: SIGKILL (.*)$/.exec(line)?.[1]).find(Boolean);
+    const { onEnding, onCrash } = this.#options;
+    if (signalCode === "SIGKILL" && failPoint !== undefined) onEnding(`died ${failPoint}`);
+    else if (signalCode === "SIGKILL" && this.#expected === "SIGKILL") onEnding("killed");
+    else if (this.#expected !== null && exitCode === 0) onEnding("stopped");
     // Told to stop while the database did not let it write: nothing is lost, the rest comes again.
-    if (this.#expected === "SIGTERM" && said("not stopped within 10 s")) return;
-    if (said('"code":"fenced"')) return this.#options.onFenced();
-    this.#options.onCrash(
-      `${this.name} ended with ${signalCode ?? `exit code ${exitCode}`}:\n${this.#lines.join("\n")}`,
-    );
+    else if (this.#expected === "SIGTERM" && said("not stopped within 10 s")) onEnding("stopped too late");
+    else if (said('"code":"fenced"')) onEnding("fenced");
+    else onCrash(`${this.name} ended with ${signalCode ?? `exit code ${exitCode}`}:\n${this.#lines.join("\n")}`);
   }
 }
 

@@ -12,8 +12,8 @@ export interface ContenderOptions {
   readonly violations: Pick<Violations, "add">;
   /** Mutants to be put into it. */
   readonly mutants?: readonly string[];
-  readonly onFailPoint?: (name: string) => void;
-  readonly onFenced?: () => void;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly onEnding?: (reason: string) => void;
 }
 
 /** Makes a bridge with a network of its own to the database; it is not started. */
@@ -25,9 +25,9 @@ export async function makeContender(options: ContenderOptions): Promise<Contende
     databaseUrl: world.url("bridge", proxy.port),
     logFile: join(world.folder, `${name}.log`),
     patches: [...FAIL_POINTS.map((point) => point.name), ...mutants],
+    ...(options.env === undefined ? {} : { env: options.env }),
     onCrash: (crash) => violations.add("bridge crashes", crash),
-    onFenced: options.onFenced ?? (() => {}),
-    onFailPoint: options.onFailPoint ?? (() => {}),
+    onEnding: options.onEnding ?? (() => {}),
   });
   return { process, proxy };
 }

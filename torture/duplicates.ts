@@ -1,26 +1,30 @@
 import type { Repetition } from "./compare.ts";
 import type { Injected } from "./fault-schedule.ts";
 
-/** Longer than any fault keeps its effect: timeouts of requests and of the server have passed by then. */
-const EFFECT_MS = 15_000;
-
-/** Why deliveries were accepted twice, with counts: each by the last fault that was there between the two, or shortly before. */
-export function explainDuplicates(
-  repeated: readonly Repetition[],
-  injected: readonly Injected[],
-): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const repetition of repeated) {
-    const cause = causeOf(repetition, injected);
-    counts[cause] = (counts[cause] ?? 0) + 1;
-  }
-  return counts;
+/** A bridge's work came to an end, and what was under way had to be done again. */
+export interface Ending {
+  readonly reason: string;
+  readonly atMs: number;
 }
 
-function causeOf({ firstMs, againMs, mode }: Repetition, injected: readonly Injected[]): string {
+/** How long after a fault its effect may show: a request's timeout, and the server's. */
+const EFFECT_MS = 10_000;
+
+/**
+ * Why a delivery was accepted twice: the bridge that had made it came to an end before that was stored. Where no bridge
+ * did, it was kept from seeing the answer in time, or from telling; then the fault that was there is named.
+ */
+export function causeOf(
+  { firstMs, againMs, mode }: Repetition,
+  endings: readonly Ending[],
+  injected: readonly Injected[],
+): string {
   if (mode === "reset after 200") return "the receiver took its answer back";
-  const between = injected.findLast(
-    ({ atMs, endedMs }) => atMs <= againMs && (endedMs ?? Infinity) + EFFECT_MS >= firstMs,
+  const ending = endings.find(({ atMs }) => atMs >= firstMs && atMs <= againMs);
+  if (ending !== undefined) return ending.reason;
+  const fault = injected.findLast(
+    ({ kind, atMs, endedMs }) =>
+      kind !== "schema changed" && atMs <= againMs && (endedMs ?? againMs) + EFFECT_MS >= firstMs,
   );
-  return between === undefined ? "unexplained" : between.kind;
+  return fault === undefined ? "unexplained" : `during: ${fault.kind}`;
 }

@@ -1,6 +1,6 @@
 import type { Patch } from "./patches.ts";
 
-/** Places before and after each durable step at which a bridge may die. */
+/** Places before and after each durable step at which a bridge may die, or stand still. */
 export const FAIL_POINTS = [
   {
     name: "after START_REPLICATION",
@@ -25,6 +25,13 @@ export const FAIL_POINTS = [
     file: "deliver/courier.js",
     find: "desk.end(made.result, Date.now());",
     replace: `torture.pass("after an answer"); desk.end(made.result, Date.now());`,
+  },
+  {
+    name: "before a checkpoint",
+    file: "record/recorder.js",
+    find: "const queueDelta = plan.isWorthWriting ?",
+    replace: `if (plan.isWorthWriting) torture.pass("before a checkpoint");
+      const queueDelta = plan.isWorthWriting ?`,
   },
   {
     name: "after the log was copied",

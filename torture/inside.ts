@@ -1,15 +1,16 @@
 import { writeSync } from "node:fs";
 import type { FailPointName } from "./fail-points.ts";
 
-/** Arms a fail point in a running bridge: it dies at so many passes from now. */
+/** Arms a fail point in a running bridge: at so many passes from now it dies, or stands still until SIGCONT. */
 export interface Arming {
   readonly name: FailPointName;
   readonly passes: number;
+  readonly signal: "SIGKILL" | "SIGSTOP";
 }
 
 /** What patches may call inside the bridge. */
 interface Torture {
-  /** Dies here where this fail point is armed and has been passed often enough. */
+  /** Does what was armed for this fail point, where it has been passed often enough. */
   pass(name: string): void;
   /** Waits here so many ms. */
   wait(ms: number): Promise<void>;
@@ -20,20 +21,24 @@ declare global {
   var torture: Torture;
 }
 
-let armed: { readonly name: string; passes: number } | null = null;
+let armed: Arming | null = null;
+let passes = 0;
 process.on("message", (arming: Arming) => {
-  armed = { ...arming };
+  armed = arming;
+  passes = 0;
 });
 // The channel to the test is no reason to stay.
 process.channel?.unref();
 
 globalThis.torture = {
   pass: (name) => {
-    if (armed?.name !== name || --armed.passes > 0) return;
-    writeSync(2, `torture: killed at ${name}\n`);
-    process.kill(process.pid, "SIGKILL");
+    if (armed?.name !== name || ++passes < armed.passes) return;
+    const { signal } = armed;
+    armed = null;
+    writeSync(2, `torture: ${signal} ${name}\n`);
+    process.kill(process.pid, signal);
     // Not a step further: the signal may take a moment.
-    for (;;);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   },
   wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
 };

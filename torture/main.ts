@@ -1,6 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { HELP, parseOptions, type TortureOptions } from "./options.ts";
-import { formatRun } from "./report-text.ts";
+import { MUTANT_NAMES } from "./mutant-scenarios.ts";
+import { MutationCheck, type MutantReport } from "./mutation-check.ts";
+import { formatMutant, formatRun } from "./report-text.ts";
 import { run } from "./run.ts";
 import type { RunReport } from "./run-report.ts";
 
@@ -14,7 +16,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(`${error instanceof Error ? error.message : String(error)}\n\n${HELP}`);
     return 2;
   }
-  return torture(options);
+  return options.mutants === null ? torture(options) : checkMutants(options.mutants, options.report);
 }
 
 async function torture({ seed, seeds, seconds, report }: TortureOptions): Promise<number> {
@@ -26,4 +28,18 @@ async function torture({ seed, seeds, seconds, report }: TortureOptions): Promis
     if (report !== null) await writeFile(report, `${JSON.stringify({ runs }, null, 2)}\n`);
   }
   return runs.every(({ zeroes }) => Object.values(zeroes).every((count) => count === 0)) ? 0 : 1;
+}
+
+async function checkMutants(named: readonly string[], report: string | null): Promise<number> {
+  const names = named.length === 0 ? MUTANT_NAMES : named;
+  const check = new MutationCheck();
+  const mutants: MutantReport[] = [];
+  for (const name of names) {
+    mutants.push(await check.check(name));
+    console.log(formatMutant(mutants.at(-1)!));
+    if (report !== null) await writeFile(report, `${JSON.stringify({ mutants }, null, 2)}\n`);
+  }
+  const good = mutants.filter(({ caughtBy, control }) => caughtBy.length > 0 && control.length === 0);
+  console.log(`${good.length} of ${mutants.length} mutants caught`);
+  return good.length === mutants.length ? 0 : 1;
 }

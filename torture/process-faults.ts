@@ -45,7 +45,7 @@ function failPoint(name: FailPointName): Fault {
     copies: 1,
     inject: async ({ contenders, random, world }) => {
       const passes = isOfStart ? 1 : random.between(1, 20);
-      for (const { process } of contenders) process.arm({ name, passes });
+      for (const { process } of contenders) process.arm({ name, passes, signal: "SIGKILL" });
       if (isOfStart) await world.asSuperuser((client) => client.query(END_WALSENDER));
     },
   };

@@ -1,3 +1,4 @@
+import type { MutantReport } from "./mutation-check.ts";
 import type { RunReport } from "./run-report.ts";
 import { ZEROES } from "./violations.ts";
 
@@ -21,8 +22,7 @@ export function formatRun(report: RunReport): string {
     "",
     table([
       ["faults", `${injected}`],
-      ["killed at fail points", list(report.failPoints)],
-      ["fenced", `${report.fenced}`],
+      ["a bridge's work ended", list(report.endings)],
       ["transactions", `${done}`],
       ["deliveries expected", `${report.expected}`],
       ["deliveries made", `${report.delivered}`],
@@ -36,6 +36,18 @@ export function formatRun(report: RunReport): string {
     table(ZEROES.map((zero) => [zero, `${zeroes[zero]}`, zeroes[zero] === 0 ? "" : "must be 0"])),
     ...Object.entries(report.examples).map(([zero, examples]) => `\n${zero}:\n${examples.map(toLine).join("\n")}`),
     ...(report.kept === null ? [] : [`\nkept: ${report.kept}`]),
+  ].join("\n");
+}
+
+/** A mutant's report for people. */
+export function formatMutant({ mutant, scenario, caughtBy, example, seconds, control }: MutantReport): string {
+  const verdict = caughtBy.length === 0 ? "NOT CAUGHT" : `caught by: ${caughtBy.join(", ")}`;
+  const without = control.length === 0 ? "all zero" : `NOT ZERO: ${control.join(", ")}`;
+  return [
+    mutant,
+    `  ${verdict}, after ${seconds} s`,
+    `  scenario: ${scenario}; without the mutant: ${without}`,
+    ...(caughtBy.length === 0 ? [] : [toLine(example).slice(0, 300)]),
   ].join("\n");
 }
 

@@ -1,5 +1,5 @@
 import type { Comparison } from "./compare.ts";
-import { explainDuplicates } from "./duplicates.ts";
+import { causeOf, type Ending } from "./duplicates.ts";
 import type { Injected } from "./fault-schedule.ts";
 import type { Violations } from "./violations.ts";
 import type { Watch } from "./watch.ts";
@@ -15,13 +15,13 @@ export interface RunReport {
   readonly transactions: Readonly<Record<string, { readonly done: number; readonly failed: number }>>;
   readonly refusals: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, FaultFigures>>;
-  readonly failPoints: Readonly<Record<string, number>>;
-  /** How often a bridge ended because it had been taken over. */
-  readonly fenced: number;
+  /** How a bridge's work came to an end, and how often. */
+  readonly endings: Readonly<Record<string, number>>;
   /** Deliveries that committed changes had to lead to. */
   readonly expected: number;
   readonly requests: number;
   readonly delivered: number;
+  /** Accepted again, by cause. */
   readonly duplicates: Readonly<Record<string, number>>;
   readonly zeroes: Violations["counts"];
   readonly examples: Violations["examples"];
@@ -51,8 +51,7 @@ export interface RunFacts {
   readonly tookMs: number;
   readonly comparison: Comparison;
   readonly injected: readonly Injected[];
-  readonly failPoints: readonly string[];
-  readonly fenced: number;
+  readonly endings: readonly Ending[];
   readonly workload: Pick<Workload, "transactions" | "refusals">;
   readonly drainMs: number;
   readonly watch: Pick<Watch, "maxRetainedBytes" | "maxResidentMb">;
@@ -77,12 +76,11 @@ export function reportOf(facts: RunFacts): RunReport {
         return [kind, { count: faults.length, failed, recoveryMs: recovered(faults) }];
       }),
     ),
-    failPoints: countEach(facts.failPoints),
-    fenced: facts.fenced,
+    endings: countEach(facts.endings.map(({ reason }) => reason)),
     expected: comparison.expected,
     requests: comparison.requests,
     delivered: comparison.delivered,
-    duplicates: explainDuplicates(comparison.repeated, injected),
+    duplicates: countEach(comparison.repeated.map((repetition) => causeOf(repetition, facts.endings, injected))),
     zeroes: comparison.violations.counts,
     examples: comparison.violations.examples,
     recoveryMs: recovered(injected),

@@ -1,18 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { readArrivals } from "./arrival.ts";
-import { compare } from "./compare.ts";
 import { makeContender } from "./contenders.ts";
-import { readDeliveredRows } from "./delivered-rows.ts";
+import type { Ending } from "./duplicates.ts";
 import { drain } from "./drain.ts";
 import { FaultSchedule } from "./fault-schedule.ts";
 import { FAULTS } from "./faults.ts";
-import { expectedOf, readLedger, type Expected } from "./ledger.ts";
 import { Random } from "./random.ts";
 import { reportOf, type RunReport } from "./run-report.ts";
+import { judge } from "./verdict.ts";
 import { Violations } from "./violations.ts";
 import { Watch } from "./watch.ts";
 import { Workload } from "./workload.ts";
-import { startWorld, type World } from "./world.ts";
+import { startWorld } from "./world.ts";
 
 export interface RunOptions {
   readonly seed: number;
@@ -29,16 +27,14 @@ export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
   const startedMs = Date.now();
   const world = await startWorld();
   const crashes = new Violations();
-  const failPoints: string[] = [];
-  let fenced = 0;
+  const endings: Ending[] = [];
   const contenders = await Promise.all(
     ["bridge-a", "bridge-b"].map((name) =>
       makeContender({
         world,
         name,
         violations: crashes,
-        onFailPoint: (point) => failPoints.push(point),
-        onFenced: () => fenced++,
+        onEnding: (reason) => endings.push({ reason, atMs: Date.now() }),
       }),
     ),
   );
@@ -61,14 +57,7 @@ export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
     await proxy.close();
   }
   await watch.close();
-  const comparison = await compare(
-    await expectations(world),
-    readArrivals(world.arrivals),
-    await readDeliveredRows(world.url("postgres")),
-  );
-  comparison.violations.take(crashes);
-  if (drained.leftOver !== null) comparison.violations.add("not drained", drained.leftOver);
-  for (const letter of drained.deadLetters) comparison.violations.add("dead letters", letter);
+  const comparison = await judge(world, drained, crashes);
   const isKept = !comparison.violations.isEmpty;
   await world.close(isKept);
   return reportOf({
@@ -77,19 +66,10 @@ export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
     tookMs: Date.now() - startedMs,
     comparison,
     injected: faults.injected,
-    failPoints,
-    fenced,
+    endings,
     workload,
     drainMs: drained.ms,
     watch,
     kept: isKept ? world.folder : null,
   });
-}
-
-async function expectations(world: World): Promise<readonly Expected[]> {
-  const all: Expected[] = [];
-  for await (const rows of readLedger(world.url("postgres"))) {
-    for (const expected of expectedOf(rows, world.webhooks)) all.push(expected);
-  }
-  return all;
 }

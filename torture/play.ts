@@ -1,0 +1,48 @@
+import { makeContender } from "./contenders.ts";
+import { drain } from "./drain.ts";
+import { Stage, type Scenario } from "./scenario.ts";
+import { judge } from "./verdict.ts";
+import { Violations } from "./violations.ts";
+import { startWorld } from "./world.ts";
+
+/** What a scenario showed. */
+export interface Played {
+  readonly violations: Violations;
+  /** From the scenario's beginning to the verdict. */
+  readonly ms: number;
+}
+
+const DRAIN_MS = 15_000;
+
+/** Plays a scenario in a world of its own, with a mutant in its bridges or without. */
+export async function play(scenario: Scenario, mutant: string | null): Promise<Played> {
+  const world = await startWorld();
+  const crashes = new Violations();
+  const contender = (name: string) =>
+    makeContender({
+      world,
+      name,
+      violations: crashes,
+      mutants: mutant === null ? [] : [mutant],
+      ...(scenario.env === undefined ? {} : { env: scenario.env }),
+    });
+  const contenders = [await contender("bridge-a"), await contender("bridge-b")] as const;
+  const app = await world.connect("app");
+  const superuser = await world.connect("postgres");
+  try {
+    const begin = Date.now();
+    await scenario.play(new Stage(world, contenders, app, superuser));
+    const drained = await drain(world, DRAIN_MS);
+    for (const { process } of contenders) await process.stop(mutant === null ? "SIGTERM" : "SIGKILL");
+    const { violations } = await judge(world, drained, crashes);
+    return { violations, ms: Date.now() - begin };
+  } finally {
+    for (const { process, proxy } of contenders) {
+      await process.stop("SIGKILL");
+      await proxy.close();
+    }
+    await app.end();
+    await superuser.end();
+    await world.close(false);
+  }
+}

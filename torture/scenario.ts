@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import { isAccepted, readArrivals, type Arrival } from "./arrival.ts";
+import { changesOn, type Changes } from "./changes.ts";
+import type { FailPointName } from "./fail-points.ts";
+import type { Contender } from "./fault.ts";
+import { END_WALSENDER } from "./process-faults.ts";
+import { TABLES, type WatchedTable } from "./watched-table.ts";
+import type { World } from "./world.ts";
+
+/** A fault in exactly the moment in which one mistake shows, instead of waiting for chance to find it. */
+export interface Scenario {
+  readonly name: string;
+  /** Environment of the bridges. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly play: (stage: Stage) => Promise<void>;
+}
+
+/** Two bridges, neither of them started, and what a scenario does to them and to the database. */
+export class Stage {
+  readonly world: World;
+  readonly a: Contender;
+  readonly b: Contender;
+  /** Changes of the application, each a transaction of its own. */
+  readonly changes: Changes;
+  readonly superuser: pg.Client;
+
+  constructor(world: World, [a, b]: readonly [Contender, Contender], app: pg.Client, superuser: pg.Client) {
+    this.world = world;
+    this.a = a;
+    this.b = b;
+    this.changes = changesOn(app);
+    this.superuser = superuser;
+  }
+
+  /** Starts a bridge and waits until it has the slot. */
+  async start({ process }: Contender): Promise<void> {
+    process.start();
+    await this.until("the slot is in use", () => this.#says(`select from pg_replication_slots where active`));
+    await this.until("the bridge runs", async () => process.lines.some((line) => line.includes(`"message":"running"`)));
+  }
+
+  /** Ends a bridge at once and for good. */
+  async kill({ process }: Contender): Promise<void> {
+    await process.stop("SIGKILL");
+  }
+
+  /** The bridge will stand still where it next passes this place. Returns when it does, to be asked after the cause. */
+  arm({ process }: Contender, name: FailPointName): () => Promise<void> {
+    process.arm({ name, passes: 1, signal: "SIGSTOP" });
+    return () => this.until(`stands still ${name}`, async () => process.lines.includes(`torture: SIGSTOP ${name}`));
+  }
+
+  async endWalsender(): Promise<void> {
+    await this.superuser.query(END_WALSENDER);
+  }
+
+  /** Keeps checkpoints from being written meanwhile. */
+  async withoutCheckpoints(meanwhile: () => Promise<void>): Promise<void> {
+    await this.superuser.query("begin; lock table walhook.bridge in access exclusive mode");
+    try {
+      await meanwhile();
+    } finally {
+      await this.superuser.query("rollback");
+    }
+  }
+
+  /** Whether the server was told that everything until now was read, within so long. */
+  isAllAcknowledged(withinMs: number): Promise<boolean> {
+    return this.#holds(withinMs, () =>
+      this.#says(`select from pg_replication_slots where confirmed_flush_lsn >= pg_current_wal_insert_lsn()`),
+    );
+  }
+
+  /** Whether the log says `delivered` so often, within so long. */
+  isLogged(rows: number, withinMs: number): Promise<boolean> {
+    return this.#holds(withinMs, () =>
+      this.#says(
+        `select where (select count(*) from walhook.webhook_request_log where outcome = 'delivered') >= ${rows}`,
+      ),
+    );
+  }
+
+  async arrived(webhook: string): Promise<Arrival> {
+    return this.#arrival(webhook, () => true);
+  }
+
+  async accepted(webhook: string): Promise<Arrival> {
+    return this.#arrival(webhook, isAccepted);
+  }
+
+  async until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    if (!(await this.#holds(15_000, holds))) throw new Error(`not within 15 s: ${what}`);
+  }
+
+  async #arrival(webhook: string, fits: (arrival: Arrival) => boolean): Promise<Arrival> {
+    let found: Arrival | null = null;
+    await this.until(`a request of ${webhook}`, async () => {
+      for await (const arrival of readArrivals(this.world.arrivals)) {
+        if (arrival.key.startsWith(`${webhook} `) && fits(arrival)) found = arrival;
+      }
+      return found !== null;
+    });
+    return found!;
+  }
+
+  async #says(query: string): Promise<boolean> {
+    return (await this.superuser.query(query)).rowCount !== 0;
+  }
+
+  async #holds(withinMs: number, holds: () => Promise<boolean>): Promise<boolean> {
+    for (const deadline = Date.now() + withinMs; ;) {
+      if (await holds()) return true;
+      if (Date.now() > deadline) return false;
+      await sleep(5);
+    }
+  }
+}
+
+/** One of the tables that are there from the beginning. */
+export function tableNamed(name: string): WatchedTable {
+  const table = TABLES.find((candidate) => candidate.name === name);
+  if (table === undefined) throw new Error(`there is no table ${name}`);
+  return table;
+}

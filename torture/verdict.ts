@@ -1,0 +1,29 @@
+import { readArrivals } from "./arrival.ts";
+import { compare, type Comparison } from "./compare.ts";
+import { readDeliveredRows } from "./delivered-rows.ts";
+import type { Drained } from "./drain.ts";
+import { expectedOf, readLedger, type Expected } from "./ledger.ts";
+import type { Violations } from "./violations.ts";
+import type { World } from "./world.ts";
+
+/** Compares everything that was committed in this world with what became of it, and adds what else went wrong. */
+export async function judge(world: World, drained: Drained, crashes: Violations): Promise<Comparison> {
+  const comparison = await compare(
+    await expectations(world),
+    readArrivals(world.arrivals),
+    await readDeliveredRows(world.url("postgres")),
+  );
+  const { violations } = comparison;
+  violations.take(crashes);
+  if (drained.leftOver !== null) violations.add("not drained", drained.leftOver);
+  for (const letter of drained.deadLetters) violations.add("dead letters", letter);
+  return comparison;
+}
+
+async function expectations(world: World): Promise<readonly Expected[]> {
+  const all: Expected[] = [];
+  for await (const rows of readLedger(world.url("postgres"))) {
+    for (const expected of expectedOf(rows, world.webhooks)) all.push(expected);
+  }
+  return all;
+}
