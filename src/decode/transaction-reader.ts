@@ -1,5 +1,5 @@
 import type { Frame } from "../replication/frame.ts";
-import type { Lsn } from "../replication/lsn.ts";
+import { type Lsn, formatLsn } from "../replication/lsn.ts";
 import { type ConfigurationChange, type ConfigurationTable, endOfTransaction } from "./chunk.ts";
 import { DecodeError } from "./decode-error.ts";
 import type { Pending, RowImages } from "./pending.ts";
@@ -116,7 +116,14 @@ export class TransactionReader {
   }
 
   #commit({ commitLsn, endLsn }: { commitLsn: Lsn; endLsn: Lsn }, pending: Pending[]): void {
-    const { configuration } = this.#open();
+    const { header, configuration } = this.#open();
+    // What is acknowledged rests on these two. Postgres' own subscribers check the first as well.
+    if (commitLsn !== header.commitLsn || endLsn <= commitLsn) {
+      const [begun, commit, end] = [header.commitLsn, commitLsn, endLsn].map(formatLsn);
+      throw new DecodeError(
+        `a Commit at ${commit} that ends at ${end}, of a transaction that was to commit at ${begun}`,
+      );
+    }
     this.#relations.forgetOrder();
     this.#transaction = null;
     pending.push({ type: "commit", commitLsn, endLsn, configuration, bytes: this.takeUnclaimedBytes() });

@@ -6,6 +6,7 @@ import { decodeFrames } from "./fuzz-decoding.ts";
 import { damageMessage, DAMAGES, disorder, DISORDERS } from "./fuzz-damage.ts";
 import { makeStream, type Below, type FuzzFrame } from "./fuzz-stream.ts";
 import { Watchdog } from "./fuzz-watchdog.ts";
+import { readRecordings } from "./golden/recording.ts";
 
 /** A long run: WALHOOK_FUZZ_SECONDS=600, for each test; a failing seed again: WALHOOK_SEED=<seed> WALHOOK_SCHEDULES=1. */
 const FIRST_SEED = Number(process.env["WALHOOK_SEED"] ?? 1);
@@ -13,6 +14,7 @@ const SCHEDULES = Number(process.env["WALHOOK_SCHEDULES"] ?? 3_000);
 const SECONDS = Number(process.env["WALHOOK_FUZZ_SECONDS"] ?? 0);
 const OPTIONS = { timeout: 60_000 + 2_000 * SECONDS };
 
+const RECORDINGS = readRecordings();
 const watchdog = new Watchdog();
 const unhandled: unknown[] = [];
 const note = (reason: unknown): void => void unhandled.push(reason);
@@ -38,6 +40,11 @@ async function forEachSeed(run: (below: Below, seed: number) => Promise<void> | 
     if (unhandled.length > 0) expect(unhandled, `seed ${seed}`).toEqual([]);
   }
   watchdog.rest();
+}
+
+/** Frames that a real server sent, of any version. */
+function recorded(below: Below): readonly FuzzFrame[] {
+  return RECORDINGS[below(RECORDINGS.length)]!.frames.map((frame) => ({ ...frame, lengths: [] }));
 }
 
 function dataFrames(below: Below): readonly DataFrame[] {
@@ -131,7 +138,7 @@ describe("the decoder", () => {
     async () => {
       let failed = 0;
       await forEachSeed(async (below, seed) => {
-        const frames = makeStream(below);
+        const frames = below(20) === 0 ? recorded(below) : makeStream(below);
         const at = below(frames.length);
         const damaged = damageStream(frames, at, below);
         const { changes, errors, isComplete } = await decodeFrames(damaged, below);
