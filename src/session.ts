@@ -26,7 +26,7 @@ import { LogPartitions } from "./record/log-partitions.ts";
 import { Recorder } from "./record/recorder.ts";
 import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
-import { toOrderChunk } from "./render/order-chunk.ts";
+import { orderChunks } from "./render/order-chunk.ts";
 import type { Lsn } from "./replication/lsn.ts";
 import { openReplication } from "./replication/replication-stream.ts";
 import { VERSION } from "./version.ts";
@@ -124,7 +124,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     closers.push(() => recorder.abandon());
     // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
     await rights.start();
-    const publications = new PublicationWatch(pool, fail);
+    const publications = new PublicationWatch(pool, slot.walLsn, fail);
     closers.push(() => publications.close());
     publications.start();
     const partitions = new LogPartitions(db, settings.retentionDays, () => {});
@@ -155,8 +155,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
           return matcher.match(chunk);
         },
       }),
-      map((chunk) => toOrderChunk(chunk, deliveryId)),
-      concatMap((chunk) => inFlight.receive(chunk)),
+      map((chunk) => orderChunks(chunk, deliveryId, settings.maxBodyBytes)),
+      concatMap((parts) => inFlight.receiveAll(parts, () => intake.closed)),
     );
     const intake = new Subscription();
     const ended = new Promise<void>((resolve, reject) => {

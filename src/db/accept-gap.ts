@@ -56,6 +56,21 @@ export async function readOpenGap(client: pg.Client): Promise<OpenGap | null> {
   return { gap, slotName: facts.slotName, walLsn: facts.walLsn, queued: rows[0]?.queued ?? 0 };
 }
 
+/** Publications are their owner's; the server's own HINT, where it has one, names the exact GRANT. */
+async function repair(client: pg.Client): Promise<void> {
+  try {
+    await restorePublications(client);
+  } catch (error) {
+    const { code, hint, message } = error as { code?: string; hint?: string; message: string };
+    if (code !== "42501") throw error;
+    throw new WalhookError(`the publications cannot be repaired: ${message}`, {
+      code: "no_right",
+      hint: hint ?? "Run it as the role that installed Walhook, or as a superuser.",
+      cause: error,
+    });
+  }
+}
+
 /** What was recorded may not be all any more: the slot can have been lost since. */
 function widest(facts: GapFacts): Gap | null {
   const open = findGap(facts);
@@ -99,7 +114,7 @@ async function goOnWithNewSlot(
 ): Promise<AcceptedGap> {
   const facts = requireInstalled(await readGapFacts(client));
   // Before the slot: an older one would not see what is published later.
-  if (publicationGap(facts.publicationProblems, facts) !== null) await restorePublications(client);
+  if (publicationGap(facts.publicationProblems, facts) !== null) await repair(client);
   // Left by an attempt that was broken off.
   await dropForgotten(client, slotName);
   let closed: Closed = { id: 0, fromLsn: null };
@@ -124,7 +139,7 @@ async function goOnWithNewSlot(
 async function goOnWithSameSlot(client: pg.Client, { slotName }: OpenGap, reason: string | null): Promise<AcceptedGap> {
   await client.query("begin");
   try {
-    await restorePublications(client);
+    await repair(client);
     const { rows } = await client.query<{ lsn: string }>("select pg_current_wal_insert_lsn()::text as lsn");
     const toLsn = parseLsn(rows[0]!.lsn);
     const { id, fromLsn } = await closeGap(client, { slotName, newSlotName: null, toLsn, reason });

@@ -15,6 +15,8 @@ export interface BridgeSlot {
   readonly databaseOid: number;
   /** As the row has it now; whoever takes the slot over raises it. */
   readonly epoch: bigint;
+  /** Where the WAL ended before the publications were looked at. */
+  readonly walLsn: Lsn | null;
 }
 
 /**
@@ -23,13 +25,13 @@ export interface BridgeSlot {
  */
 export async function readBridgeSlot(db: Queryable): Promise<BridgeSlot> {
   const facts = requireInstalled(await readGapFacts(db));
-  const { slotName, actualSystem, actualDatabase, epoch, slot } = facts;
+  const { slotName, actualSystem, actualDatabase, epoch, walLsn, slot } = facts;
   const gap = findGap(facts);
   if (gap !== null) throw new GapError(gap);
   if (slot.state === "unready") {
     throw new WalhookError(`the replication slot ${slotName} is being made`, { code: "slot_unready", kind: "retry" });
   }
-  return { slotName, systemIdentifier: actualSystem, databaseOid: actualDatabase, epoch };
+  return { slotName, systemIdentifier: actualSystem, databaseOid: actualDatabase, epoch, walLsn };
 }
 
 /**

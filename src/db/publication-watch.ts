@@ -25,15 +25,20 @@ export class PublicationWatch {
   readonly #db: Queryable;
   readonly #onGap: (error: unknown) => void;
   /** Where the WAL ended at the look before the last good one: what was taken away was so after it. */
-  #seenLsn: Lsn | null = null;
-  #lastLsn: Lsn | null = null;
+  #seenLsn: Lsn | null;
+  #lastLsn: Lsn | null;
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
   #looking: Promise<void> = Promise.resolve();
 
-  /** @param onGap told once what is missing, as a `GapError`, or what kept it from looking */
-  constructor(db: Queryable, onGap: (error: unknown) => void) {
+  /**
+   * @param seenLsn where the WAL ended when the publications were known to be whole
+   * @param onGap told once what is missing, as a `GapError`, or what kept it from looking
+   */
+  constructor(db: Queryable, seenLsn: Lsn | null, onGap: (error: unknown) => void) {
     this.#db = db;
+    this.#seenLsn = seenLsn;
+    this.#lastLsn = seenLsn;
     this.#onGap = onGap;
   }
 
