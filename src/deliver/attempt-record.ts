@@ -24,6 +24,8 @@ export interface AttemptRecord {
   readonly responseBody: string | null;
 }
 
+const MAX_ERROR_CHARACTERS = 4000;
+
 /** The record of a delivery that was never sent. */
 export function unsentRecord(
   delivery: Delivery,
@@ -40,7 +42,8 @@ export function unsentRecord(
     durationMs: null,
     statusCode: null,
     errorClass,
-    error,
+    // Postgres quotes the value that it could not read, however long it is.
+    error: error.length > MAX_ERROR_CHARACTERS ? `${error.slice(0, MAX_ERROR_CHARACTERS)} …` : error,
     url: null,
     method: null,
     requestHeaders: null,

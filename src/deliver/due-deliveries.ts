@@ -17,35 +17,44 @@ export interface DueFilter {
   readonly rooms: readonly Room[];
   readonly claimed: readonly string[];
   readonly limit: number;
+  /** The page ends with the delivery whose body or raw change reaches so many bytes. Above 0. */
+  readonly maxBytes: number;
 }
 
 /**
  * A page of deliveries that are due now as tickets that are ready: of each webhook the oldest due ones, as many
  * as it has room for, and where the page is too small for all, as many of each. Only heads of lanes are ever due.
  */
-export async function fetchDue(db: Kysely<Database>, { rooms, claimed, limit }: DueFilter): Promise<readonly Ticket[]> {
+export async function fetchDue(db: Kysely<Database>, filter: DueFilter): Promise<readonly Ticket[]> {
+  const { rooms, claimed, limit, maxBytes } = filter;
   const { rows } = await sql<DueRow>`
     select d.delivery_id, d.webhook_id, d.webhook, d.doctype, d.docname, d.old_docname, d.docevent, d.source, d.commit_lsn,
       d.change_lsn, d.change_index, d.xid, d.attempts, d.last_error, d.is_ordered, d.method, d.url, d.content_type,
       d.headers, d.body, d.change::text as change, (extract(epoch from d.commit_time) * 1000000)::bigint as commit_time_us
-    from ${roomTable(rooms)}
-    cross join lateral (
-      select q.delivery_id, row_number() over (order by q.due_at) as rank
-      from walhook.webhook_queue q
-      where ${isDue(claimed)} and q.due_at <= now()
-      order by q.due_at
-      limit room.count
+    from (
+      select due.delivery_id, due.rank, sum(due.bytes) over (order by due.rank, due.delivery_id) - due.bytes as bytes_before
+      from ${roomTable(rooms)}
+      cross join lateral (
+        select q.delivery_id, row_number() over (order by q.due_at) as rank,
+          coalesce(octet_length(q.body), octet_length(q.change::text), 0) as bytes
+        from walhook.webhook_queue q
+        where ${isDue(claimed)} and q.due_at <= now()
+        order by q.due_at
+        limit room.count
+      ) as due
+      order by due.rank, due.delivery_id
+      limit ${limit}
     ) as page
     join walhook.webhook_queue d on d.delivery_id = page.delivery_id
-    order by page.rank
-    limit ${limit}`.execute(db);
+    where page.bytes_before < ${maxBytes}
+    order by page.rank`.execute(db);
   return rows.map(toTicket);
 }
 
 /** How long until the next delivery of these is due, in ms; null when none waits for its time. */
 export async function msUntilDue(
   db: Kysely<Database>,
-  { rooms, claimed }: Omit<DueFilter, "limit">,
+  { rooms, claimed }: Pick<DueFilter, "rooms" | "claimed">,
 ): Promise<number | null> {
   const { rows } = await sql<{ ms: number | null }>`
     select extract(epoch from min(next.due_at) - clock_timestamp())::float8 * 1000 as ms

@@ -9,13 +9,15 @@ export interface QueueFeederOptions {
   readonly rooms: () => readonly Room[];
   /** Deliveries with a queue row that this process is dealing with. */
   readonly claimed: Set<string>;
+  /** Bytes of bodies and raw changes that those may have in memory together. */
+  readonly maxBytes: number;
   /** Whether the queue holds anything at all: while it does not, the table is never asked. */
   readonly isEmpty: () => boolean;
   readonly onDue: (tickets: readonly Ticket[]) => void;
   readonly onFailure: (error: unknown) => void;
 }
 
-/** Deliveries of the queue in memory at once, bodies included. */
+/** Deliveries of the queue in memory at once. */
 const MAX_CLAIMED = 2_000;
 const MAX_SLEEP_MS = 30_000;
 
@@ -26,6 +28,8 @@ const MAX_SLEEP_MS = 30_000;
  */
 export class QueueFeeder {
   readonly #options: QueueFeederOptions;
+  /** What those that were fetched hold, by id. */
+  readonly #held = new Map<string, number>();
   #isWorking = false;
   #isWoken = false;
   #isClosed = false;
@@ -67,18 +71,31 @@ export class QueueFeeder {
 
   /** Fetches a page. Returns how long nothing more is due, in ms; null where somebody else will wake us. */
   async #fetch(): Promise<number | null> {
-    const { db, claimed, onDue } = this.#options;
+    const { db, claimed, maxBytes, onDue } = this.#options;
     const rooms = this.#options.rooms();
     const limit = MAX_CLAIMED - claimed.size;
-    if (limit <= 0 || rooms.length === 0) return null;
-    const tickets = await fetchDue(db, { rooms, claimed: [...claimed], limit });
+    const bytesLeft = maxBytes - this.#heldBytes();
+    if (limit <= 0 || bytesLeft <= 0 || rooms.length === 0) return null;
+    const tickets = await fetchDue(db, { rooms, claimed: [...claimed], limit, maxBytes: bytesLeft });
     if (this.#isClosed) return null;
-    for (const { delivery } of tickets) claimed.add(delivery.id);
+    for (const { delivery, request, change } of tickets) {
+      claimed.add(delivery.id);
+      this.#held.set(delivery.id, request?.body.length ?? change?.length ?? 0);
+    }
     onDue(tickets);
     if (tickets.length === limit) return null;
     // Whoever got as many as it had room for says when it has room again.
     const left = rooms.filter((room) => tickets.filter((ticket) => isFor(ticket, room)).length < room.count);
     return left.length === 0 ? null : await msUntilDue(db, { rooms: left, claimed: [...claimed] });
+  }
+
+  #heldBytes(): number {
+    let bytes = 0;
+    for (const [id, held] of this.#held) {
+      if (this.#options.claimed.has(id)) bytes += held;
+      else this.#held.delete(id);
+    }
+    return bytes;
   }
 
   #sleep(ms: number): void {

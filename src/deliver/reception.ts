@@ -84,7 +84,7 @@ function enter(order: Order, isParked: boolean, { lanes, report }: ReceptionOpti
       // Nothing is ever sent for it, so it stands in nobody's way.
       const ticket = newTicket(delivery, null);
       ticket.state = "ended";
-      report(ticket, unsentRecord(delivery, order.outcome, order.reason, Date.now()));
+      report(ticket, unsentRecord(delivery, order.outcome, order.reason, Date.now(), order.errorClass));
       return ticket;
     }
     default:

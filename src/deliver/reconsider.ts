@@ -11,7 +11,12 @@ export type Reconsidered =
   | { readonly kind: "send"; readonly request: FrozenRequest }
   /** Its condition does not hold: nothing is sent, as if it had been asked at once. */
   | { readonly kind: "drop" }
-  | { readonly kind: "unsendable"; readonly outcome: "error" | "undecidable"; readonly reason: string }
+  | {
+      readonly kind: "unsendable";
+      readonly outcome: "error" | "undecidable";
+      readonly errorClass: string | null;
+      readonly reason: string;
+    }
   /** Still no answer. */
   | { readonly kind: "later"; readonly reason: string };
 
@@ -20,11 +25,12 @@ export async function reconsider(
   ticket: Ticket,
   webhook: Webhook,
   conditions: Pick<Conditions, "askParked">,
+  maxBodyBytes: number,
 ): Promise<Reconsidered> {
   const { xid, commitTimeUs, position } = ticket.delivery;
   const event = thawEvent(ticket.change ?? "{}", { commitLsn: position.commitLsn, commitTimeUs, xid }, position);
   const question = questionOf(webhook, event);
-  if (question.kind === "undecidable") return { kind: "unsendable", outcome: "undecidable", reason: question.reason };
+  if (question.kind === "undecidable") return unsendable("undecidable", question.reason);
   if (question.kind === "undecided") return { kind: "later", reason: question.reason };
   if (question.kind === "ask") {
     const verdict = await conditions.askParked(question.question);
@@ -34,7 +40,7 @@ export async function reconsider(
       case "false":
         return { kind: "drop" };
       case "error":
-        return { kind: "unsendable", outcome: "error", reason: verdict.message };
+        return unsendable("error", verdict.message);
       case "undecided":
         return { kind: "later", reason: verdict.message };
       case "timeout":
@@ -43,7 +49,15 @@ export async function reconsider(
         return verdict satisfies never;
     }
   }
-  const rendered = render(webhook, event);
+  const rendered = render(webhook, event, maxBodyBytes);
   if (rendered.ok) return { kind: "send", request: rendered.request };
-  return { kind: "unsendable", outcome: rendered.outcome, reason: rendered.error };
+  return unsendable(rendered.outcome, rendered.error, rendered.errorClass);
+}
+
+function unsendable(
+  outcome: "error" | "undecidable",
+  reason: string,
+  errorClass: string | null = null,
+): Reconsidered & { readonly kind: "unsendable" } {
+  return { kind: "unsendable", outcome, errorClass, reason };
 }

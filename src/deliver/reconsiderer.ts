@@ -7,6 +7,7 @@ import type { Ticket } from "./ticket.ts";
 
 export interface ReconsidererOptions {
   readonly conditions: Pick<Conditions, "askParked">;
+  readonly maxBodyBytes: number;
   readonly inForce: () => InForce;
   /** Its condition holds now: the request stands in the ticket. */
   readonly onDecided: (ticket: Ticket) => void;
@@ -92,13 +93,13 @@ export class Reconsiderer {
   }
 
   async #ask(ticket: Ticket): Promise<void> {
-    const { inForce, conditions, report, onDecided } = this.#options;
+    const { inForce, conditions, maxBodyBytes, report, onDecided } = this.#options;
     const { delivery } = ticket;
     const webhook = inForce().webhooks.get(delivery.webhookId);
     if (webhook === undefined) return this.#cancel(ticket);
     const silence = this.#silent.get(webhook.id);
     if (silence !== undefined && silence.timer !== null) return this.#putBack(ticket, silence.reason);
-    const result = await reconsider(ticket, webhook, conditions);
+    const result = await reconsider(ticket, webhook, conditions, maxBodyBytes);
     if (result.kind === "later") {
       if (!inForce().webhooks.has(webhook.id)) return this.#cancel(ticket);
       this.#beSilent(webhook, result.reason);
@@ -112,7 +113,7 @@ export class Reconsiderer {
     ticket.state = "ended";
     // A condition that does not hold: as if it had been asked at once.
     if (result.kind === "drop") return report(ticket, null);
-    report(ticket, unsentRecord(delivery, result.outcome, result.reason, Date.now()));
+    report(ticket, unsentRecord(delivery, result.outcome, result.reason, Date.now(), result.errorClass));
   }
 
   /** Back into the queue, due at once: its webhook's room says when. */

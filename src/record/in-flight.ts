@@ -59,7 +59,7 @@ export class InFlight {
     this.#options = options;
     this.#inForce = inForce;
     this.#parkedCount = parkedCount;
-    this.#window = new Window(settings.maxOpenDeliveries);
+    this.#window = new Window(settings.maxOpenDeliveries, settings.maxBytesInFlight);
     this.tracker = new Tracker(options.start, settings.graceMs, (ticket) => this.#lanes.park(ticket));
     this.#courier = new Courier(inForce, {
       lanes: this.#lanes,
@@ -73,6 +73,7 @@ export class InFlight {
     });
     this.#reconsiderer = new Reconsiderer({
       conditions: options.conditions,
+      maxBodyBytes: settings.maxBodyBytes,
       inForce: () => this.#inForce,
       onDecided: (ticket) => this.#courier.take([ticket]),
       report: (ticket, record) => this.#report(ticket, record),
@@ -86,6 +87,7 @@ export class InFlight {
       db,
       rooms: () => this.#rooms(),
       claimed: this.claimed,
+      maxBytes: settings.maxBytesInFlight,
       isEmpty: () => this.#parkedCount.size === 0,
       onDue: (tickets) => this.#takeDue(tickets),
       onFailure,
@@ -102,6 +104,16 @@ export class InFlight {
     return this.#window.room();
   }
 
+  /** Takes a chunk part by part, each when there is room for it, until `isOver`. */
+  async receiveAll(parts: Iterable<OrderChunk>, isOver: () => boolean): Promise<void> {
+    for (const part of parts) {
+      await this.receive(part);
+      await this.room();
+      // What is left of the chunk is above the cursor: it comes again.
+      if (isOver()) return;
+    }
+  }
+
   /** Takes a chunk's orders and starts what may start. Resolves when each has its place, in stream order. */
   receive(chunk: OrderChunk): Promise<void> {
     this.#receiving = this.#receive(chunk);
@@ -109,7 +121,7 @@ export class InFlight {
   }
 
   async #receive(chunk: OrderChunk): Promise<void> {
-    this.#window.take(chunk.orders.length);
+    this.#window.take(chunk.orders.length, chunk.orderBytes);
     const tickets = await receive(chunk.orders, {
       db: this.#options.db,
       lanes: this.#lanes,

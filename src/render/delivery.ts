@@ -47,5 +47,6 @@ export type Order =
       readonly kind: "unsendable";
       readonly delivery: Delivery;
       readonly outcome: "undecidable" | "error";
+      readonly errorClass: string | null;
       readonly reason: string;
     };

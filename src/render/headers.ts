@@ -23,15 +23,22 @@ export function templatedHeaders(
     });
 }
 
+/** Twice what servers take of a header by default (nginx, Apache: 8 KiB). */
+const MAX_CHARACTERS = 16 * 1024;
 const INSIDE_HEADER: Writing = { escape: (text) => text, escapeJson: asciiJson };
 
 /**
  * Renders a header's value. Throws a `SyntaxError` for what HTTP cannot carry: control characters (a line
  * break would begin another header) and anything beyond Latin-1 (RFC 9110 section 5.5). `{{#json}}` is written in
- * ASCII, so it carries any text.
+ * ASCII, so it carries any text. Throws it for more than 16 KiB, too.
  */
 export function renderHeader({ key, template }: TemplatedHeader, context: TemplateValue): string {
   const value = renderTemplate(template, context, INSIDE_HEADER).trim();
+  if (value.length > MAX_CHARACTERS) {
+    throw new SyntaxError(
+      `header ${key}: the rendered value has ${value.length} characters, at most ${MAX_CHARACTERS} are sent`,
+    );
+  }
   const bad = /[^\t\x20-\x7e\x80-\xff]/u.exec(value);
   if (bad !== null) {
     const point = (bad[0].codePointAt(0) as number).toString(16).toUpperCase().padStart(4, "0");

@@ -1,3 +1,4 @@
+import { checkLength } from "./body-too-large.ts";
 import type { Path, Template } from "./template.ts";
 import { hasMember, isFalse, jsonOf, listItems, member, printed, type TemplateValue } from "./template-value.ts";
 
@@ -7,6 +8,8 @@ export interface Writing {
   readonly escape: (text: string) => string;
   /** For `{{#json}}name{{/json}}`; left out: as it is. */
   readonly escapeJson?: (json: string) => string;
+  /** Rendering stops with a `BodyTooLargeError` where the text gets longer. Left out: no bound. */
+  readonly maxLength?: number;
 }
 
 /** Inside a JSON string: what a template of JSON puts between quotes. */
@@ -23,7 +26,7 @@ interface Scope {
 
 /**
  * Renders a template in the context of `root`. Throws an `UnknownValueError` where it needs a value that
- * nobody knows.
+ * nobody knows, a `BodyTooLargeError` where it gets longer than `writing` allows.
  */
 export function renderTemplate(template: Template, root: TemplateValue, writing: Writing): string {
   return render(template, { value: root, outer: null }, writing);
@@ -51,11 +54,15 @@ function render(template: Template, scope: Scope, writing: Writing): string {
         if (node.isInverted) {
           if (isFalse(value)) text += render(node.body, scope, writing);
         } else {
-          for (const inner of innerScopes(value, scope)) text += render(node.body, inner, writing);
+          for (const inner of innerScopes(value, scope)) {
+            text += render(node.body, inner, writing);
+            if (writing.maxLength !== undefined) checkLength(text, writing.maxLength);
+          }
         }
         break;
       }
     }
+    if (writing.maxLength !== undefined) checkLength(text, writing.maxLength);
   }
   return text;
 }

@@ -1,5 +1,6 @@
 import type { DocEvent } from "../events/doc-event.ts";
 import type { Webhook } from "../match/webhook.ts";
+import { BodyTooLargeError, encodeBody } from "./body-too-large.ts";
 import { chosenFields } from "./chosen-fields.ts";
 import type { FrozenRequest } from "./delivery.ts";
 import { envelope, envelopeFields } from "./envelope.ts";
@@ -16,20 +17,34 @@ import { renderUrl } from "./url.ts";
 /** The frozen part of a request, or why there is none and what the log calls that. */
 export type Rendered =
   | { readonly ok: true; readonly request: FrozenRequest }
-  | { readonly ok: false; readonly outcome: "error" | "undecidable"; readonly error: string };
+  | {
+      readonly ok: false;
+      readonly outcome: "error" | "undecidable";
+      readonly error: string;
+      /** What kind of trouble, where there is a word for it: `body_too_large`. */
+      readonly errorClass: string | null;
+    };
 
-/** Renders what is frozen of a webhook's request for an event. Never throws for what users write or rows hold. */
-export function render(webhook: Webhook, event: DocEvent): Rendered {
+/**
+ * Renders what is frozen of a webhook's request for an event. Never throws for what users write or rows hold.
+ * @param maxBodyBytes a larger body is an error; rendering stops where that is clear
+ */
+export function render(webhook: Webhook, event: DocEvent, maxBodyBytes: number): Rendered {
   try {
-    return { ok: true, request: compiled(webhook)(event) };
+    return { ok: true, request: compiled(webhook)(event, maxBodyBytes) };
   } catch (error) {
-    // Too deep a nesting of JSON ends as a RangeError.
-    if (error instanceof UnknownValueError) return { ok: false, outcome: "undecidable", error: error.message };
-    if (error instanceof SyntaxError || error instanceof URIError || error instanceof RangeError) {
-      return { ok: false, outcome: "error", error: error.message };
-    }
-    throw error;
+    const [outcome, errorClass] = classify(error);
+    return { ok: false, outcome, errorClass, error: (error as Error).message };
   }
+}
+
+/** Throws the error on where nothing that users write or rows hold is to blame. */
+function classify(error: unknown): readonly ["error" | "undecidable", string | null] {
+  if (error instanceof UnknownValueError) return ["undecidable", null];
+  if (error instanceof BodyTooLargeError) return ["error", "body_too_large"];
+  // Too deep a nesting of JSON ends as a RangeError, and so does a text beyond V8's 512 MiB.
+  if (error instanceof SyntaxError || error instanceof URIError || error instanceof RangeError) return ["error", null];
+  throw error;
 }
 
 /** What is wrong with the templates of a webhook before any event: null where they all parse. */
@@ -42,7 +57,7 @@ export function templateProblem(webhook: Webhook): string | null {
   }
 }
 
-type Renderer = (event: DocEvent) => FrozenRequest;
+type Renderer = (event: DocEvent, maxBodyBytes: number) => FrozenRequest;
 
 const renderers = new WeakMap<Webhook, Renderer>();
 
@@ -62,12 +77,12 @@ function compile(webhook: Webhook): Renderer {
   const headers = templatedHeaders(webhook.headers);
   const contentType = contentTypeOf(webhook, headers);
   const others = headers.filter((header) => header !== contentType);
-  return (event) => ({
+  return (event, maxBodyBytes) => ({
     method,
     url: url === null ? null : renderUrl(url, eventContext(event)),
     contentType: typeof contentType === "string" ? contentType : renderHeader(contentType, eventContext(event)),
     headers: others.length === 0 ? [] : renderHeaders(others, event),
-    body: Buffer.from(body(event), "utf8"),
+    body: encodeBody(body(event, maxBodyBytes), maxBodyBytes),
   });
 }
 
@@ -92,21 +107,22 @@ function renderHeaders(headers: readonly TemplatedHeader[], event: DocEvent): [s
 }
 
 /** `webhook_data` comes before `webhook_json`, as in Frappe; a webhook with neither sends the envelope. */
-function bodyOf(webhook: Webhook): (event: DocEvent) => string {
+function bodyOf(webhook: Webhook): (event: DocEvent, maxBytes: number) => string {
   const isForm = webhook.structure === "Form URL-Encoded";
   const { data } = webhook;
   if (data.length > 0) {
-    return isForm ? (event) => formBody(chosenFields(data, event)) : (event) => jsonBody(chosenFields(data, event));
+    const write = isForm ? formBody : jsonBody;
+    return (event, maxBytes) => write(chosenFields(data, event, maxBytes));
   }
   if (webhook.template !== null && webhook.template.trim() !== "") {
     const template = parsed("webhook_json", webhook.template);
-    return (event) => templateBody(template, event, isForm);
+    return (event, maxBytes) => templateBody(template, event, isForm, maxBytes);
   }
   return isForm ? (event) => formBody(envelopeFields(event)) : envelope;
 }
 
-function templateBody(template: Template, event: DocEvent, isForm: boolean): string {
-  const text = renderTemplate(template, eventContext(event), INSIDE_JSON_STRING);
+function templateBody(template: Template, event: DocEvent, isForm: boolean, maxLength: number): string {
+  const text = renderTemplate(template, eventContext(event), { ...INSIDE_JSON_STRING, maxLength });
   try {
     if (isForm) return formOfObject(text);
     JSON.parse(text);
