@@ -1,12 +1,13 @@
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
 import { Tracker, type CheckpointPlan, type ConfigurationEffect } from "../../src/record/tracker.ts";
 import { Acknowledger } from "../../src/replication/acknowledger.ts";
+import type { Lsn } from "../../src/replication/lsn.ts";
 import type { SimulatedDatabase, StoredCursor } from "./cursor-simulation-database.ts";
 import { DEAD, DELIVERED, DELIVERIES, RETRY } from "./cursor-simulation-deliveries.ts";
 import { SimulatedIntake } from "./cursor-simulation-intake.ts";
 import type { Mutant } from "./cursor-simulation-mutants.ts";
 import type { SimulatedServer } from "./cursor-simulation-server.ts";
-import { MAX_DELIVERIES, type SimulatedWal, lsnAt, offsetOf } from "./cursor-simulation-wal.ts";
+import { MAX_DELIVERIES, type SimulatedWal, BYTE, lsnAt, placeOf } from "./cursor-simulation-wal.ts";
 
 export interface SimulatedBridgeOptions {
   readonly wal: SimulatedWal;
@@ -84,6 +85,34 @@ export class SimulatedBridge {
     this.#arrive();
   }
 
+  /** Ends in order: what is open goes into the queue, and all of it is acknowledged. A crash can come first. */
+  stop(): void {
+    const { below, database, epoch } = this.#options;
+    if (this.#plan !== null) this.#finishCheckpoint();
+    while (!this.isFenced && below(8) > 0) {
+      this.#plan = this.#tracker.plan(this.#nowMs, 0);
+      if (this.#plan === null) {
+        database.stop(epoch, this.#acknowledger.lsn);
+        this.#acknowledger.sendNow(true);
+        return;
+      }
+      this.#stage = 0;
+      for (const { ticket, isSending } of this.#plan.enqueue) {
+        if (isSending) this.#claimed[ticket.delivery.webhookId] = 1;
+      }
+      this.#finishCheckpoint();
+    }
+  }
+
+  /** What this process has told the slot. */
+  get acknowledged(): Lsn {
+    return this.#acknowledger.lsn;
+  }
+
+  get epoch(): number {
+    return this.#options.epoch;
+  }
+
   /** The connection to the slot is gone; a status on its way arrives or not. */
   disconnect(): void {
     if (this.#options.below(2) === 0) this.#arrive();
@@ -107,7 +136,7 @@ export class SimulatedBridge {
     if (chunk === null) return;
     const tickets: Ticket[] = [];
     for (const { position } of chunk.changes) {
-      const change = wal.changeAt(offsetOf(position.commitLsn), offsetOf(position.changeLsn), position.index);
+      const change = wal.changeAt(placeOf(position.commitLsn), placeOf(position.changeLsn), position.index);
       if (change < 0) database.fail("a change has a place that the log does not know");
       for (let n = 2 * change; n < 2 * change + (wal.deliveries[change] as number); n++) {
         tickets.push(this.#newTicket(n));
@@ -181,7 +210,7 @@ export class SimulatedBridge {
     switch (this.#stage++) {
       case 0:
       case 1:
-        if (plan.isWorthWriting) this.#write(plan);
+        if (plan.isWorthWriting && !this.#isSkipped(plan)) this.#write(plan);
         else this.#stage = 2;
         return;
       case 2:
@@ -196,6 +225,10 @@ export class SimulatedBridge {
     }
   }
 
+  #finishCheckpoint(): void {
+    while (this.#plan !== null && !this.isFenced) this.#checkpoint();
+  }
+
   #planOne(): void {
     const { below, mutant } = this.#options;
     this.#plan = this.#tracker.plan(this.#nowMs);
@@ -206,6 +239,11 @@ export class SimulatedBridge {
       if (isSending) this.#claimed[ticket.delivery.webhookId] = 1;
     }
     if (mutant === "acknowledge-before-durable") this.#acknowledger.acknowledge(this.#plan.flushLsn);
+  }
+
+  #isSkipped({ records, enqueue, requeue, dequeue, configuration }: CheckpointPlan): boolean {
+    if (this.#options.mutant !== "unstored-without-bound") return false;
+    return records.length + enqueue.length + requeue.length + dequeue.length + configuration.length === 0;
   }
 
   /** One transaction, unless that is the mistake. */
@@ -241,7 +279,7 @@ export class SimulatedBridge {
     this.#arrive();
     const [high, low] = text.split("/");
     const lsn = BigInt(`0x${high}`) * 0x1_0000_0000n + BigInt(`0x${low}`);
-    this.#status = offsetOf(lsn) + (this.#options.mutant === "acknowledge-plus-one" ? 2 : 1);
+    this.#status = placeOf(lsn) + BYTE * (this.#options.mutant === "acknowledge-plus-one" ? 2 : 1);
   }
 
   #arrive(): void {

@@ -1,9 +1,11 @@
+import { findMovedSlot } from "../../src/db/find-gap.ts";
+import type { GapFacts } from "../../src/db/gap-facts.ts";
 import { START, type Position } from "../../src/decode/position.ts";
 import type { AttemptRecord } from "../../src/deliver/attempt-record.ts";
 import type { Ticket } from "../../src/deliver/ticket.ts";
 import type { CheckpointPlan } from "../../src/record/tracker.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
-import { MAX_DELIVERIES, MAX_TRANSACTIONS, type SimulatedWal, lsnAt, offsetOf } from "./cursor-simulation-wal.ts";
+import { MAX_DELIVERIES, MAX_TRANSACTIONS, type SimulatedWal, lsnAt, placeOf } from "./cursor-simulation-wal.ts";
 
 /** What the queue table holds of a delivery. */
 const [NO_ROW, WAITING, DEAD_LETTER] = [0, 1, 2];
@@ -25,13 +27,15 @@ export class SimulatedDatabase {
   /** The first thing that went wrong. */
   problem: string | null = null;
   epoch = 0;
+  /** Where an orderly stop left the slot. */
+  stopped: Lsn | null = null;
   cursor: StoredCursor = { position: START, flushLsn: lsnAt(0) };
   /** The slot's confirmed_flush_lsn in memory, and what of it a crash of the server leaves. */
   confirmed = 0;
   savedConfirmed = 0;
   /** Rows of the queue that wait. */
   waiting = 0;
-  /** The stored position as offsets. */
+  /** The stored position. */
   #commit = 0;
   #lsn = 0;
   #index = 0;
@@ -49,6 +53,7 @@ export class SimulatedDatabase {
   reset(confirmed: number): void {
     this.problem = null;
     this.epoch = 0;
+    this.stopped = null;
     this.cursor = { position: START, flushLsn: lsnAt(0) };
     this.confirmed = this.savedConfirmed = confirmed;
     this.waiting = this.#commit = this.#lsn = this.#index = 0;
@@ -79,19 +84,34 @@ export class SimulatedDatabase {
   writeCursor({ position, flushLsn }: CheckpointPlan): void {
     this.cursor = { position, flushLsn };
     if (position.commitLsn === 0n) return;
-    this.#commit = offsetOf(position.commitLsn);
-    this.#lsn = position.changeLsn === 0xffff_ffff_ffff_ffffn ? END : offsetOf(position.changeLsn);
+    this.#commit = placeOf(position.commitLsn);
+    this.#lsn = position.changeLsn === 0xffff_ffff_ffff_ffffn ? END : placeOf(position.changeLsn);
     this.#index = position.index;
   }
 
   /** A status of the bridge: the slot takes it for what it says. */
-  confirm(offset: number): void {
-    if (offset < this.confirmed) this.fail("the acknowledgement goes back");
-    this.confirmed = offset;
+  confirm(place: number): void {
+    if (place < this.confirmed) this.fail("the acknowledgement goes back");
+    this.confirmed = place;
     const { size, commit } = this.#wal;
-    for (let t = 0; t < size && (commit[t] as number) < offset; t++) {
+    for (let t = 0; t < size && (commit[t] as number) < place; t++) {
       if (!this.#isTransactionDurable(t)) return this.fail(`transaction ${t} is acknowledged and not durable`);
     }
+  }
+
+  /** As `showStopped`. */
+  stop(epoch: number, acknowledged: Lsn): void {
+    if (this.epoch !== epoch) return;
+    this.stopped = acknowledged;
+    const { position, flushLsn } = this.cursor;
+    this.cursor = { position, flushLsn: acknowledged > flushLsn ? acknowledged : flushLsn };
+  }
+
+  /** As `requireUnmoved`: whether somebody else has moved the slot. */
+  isMoved(acknowledged: Lsn | null): boolean {
+    const slot = { state: "ready", confirmedFlushLsn: lsnAt(this.confirmed) };
+    const facts = { slot, slotName: "s", flushLsn: this.cursor.flushLsn, stoppedLsn: this.stopped };
+    return findMovedSlot(facts as unknown as GapFacts, acknowledged) !== null;
   }
 
   /** The server crashes: the slot forgets what it had not written down. */

@@ -28,6 +28,10 @@ export const MUTANTS = [
   "epoch-not-checked",
   /** The cursor is read, and only then the epoch raised. */
   "cursor-read-early",
+  /** The place where an orderly stop left the slot is believed for ever. */
+  "stopped-place-kept",
+  /** What is acknowledged without being stored has no bound. */
+  "unstored-without-bound",
 ] as const;
 
 export type Mutant = (typeof MUTANTS)[number] | null;

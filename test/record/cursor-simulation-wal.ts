@@ -1,19 +1,25 @@
 import type { Lsn } from "../../src/replication/lsn.ts";
 
 /** So that the LSNs of a schedule lie on both sides of a border between the halves of their text form. */
-const BASE = 0x15_ffff_ff00n;
-const LSNS: readonly Lsn[] = Array.from({ length: 1024 }, (_, offset) => BASE + BigInt(offset));
+const BASE = 0x15_f800_0000n;
+/** Bytes from one place to the next: the WAL that may go unstored is a few dozen of them. */
+const STEP = 512 * 1024;
+const LSNS: readonly Lsn[] = Array.from({ length: 1024 }, (_, place) => BASE + BigInt(place * STEP));
 
-/** LSNs are small whole numbers here, since arithmetic on them is what a schedule does most. */
-export function lsnAt(offset: number): Lsn {
-  return LSNS[offset] as Lsn;
+/** Places are small whole numbers here, since arithmetic on them is what a schedule does most. */
+export function lsnAt(place: number): Lsn {
+  return LSNS[place] ?? BASE + BigInt(place * STEP);
 }
 
-export function offsetOf(lsn: Lsn): number {
-  return Number(lsn - BASE);
+/** Exact to the byte: an LSN between two places is a fraction. */
+export function placeOf(lsn: Lsn): number {
+  return Number(lsn - BASE) / STEP;
 }
 
-/** Where LSNs without a place of their own begin. */
+/** One byte, as a part of the way from one place to the next. */
+export const BYTE: number = 1 / STEP;
+
+/** Where the log begins. */
 const FIRST = 60;
 export const MAX_TRANSACTIONS = 8;
 /** Deliveries have numbers: those of change `c` are `2 * c` and `2 * c + 1`. */
@@ -27,7 +33,7 @@ export class SimulatedWal {
   size = 0;
   /** Whether transactions without published changes are not even begun on the wire, as since PostgreSQL 15. */
   skipsEmpty = false;
-  /** By transaction: offsets of the COMMIT record's start and end. */
+  /** By transaction: places of the COMMIT record's start and end. */
   readonly commit: number[] = [];
   readonly end: number[] = [];
   /** By transaction: its first change; one more entry behind the last. */
@@ -39,7 +45,7 @@ export class SimulatedWal {
   readonly index: number[] = [];
   readonly isConfiguration: boolean[] = [];
   readonly deliveries: number[] = [];
-  /** By the offset of a COMMIT record: its transaction, or -1. */
+  /** By the place of a COMMIT record: its transaction, or -1. */
   readonly #byCommit = new Int8Array(LSNS.length).fill(-1);
 
   /** @param below gives a whole number in [0, n) */
@@ -81,8 +87,8 @@ export class SimulatedWal {
     return this.end[this.size - 1] as number;
   }
 
-  isCommit(offset: number): boolean {
-    return (this.#byCommit[offset] ?? -1) >= 0;
+  isCommit(place: number): boolean {
+    return (this.#byCommit[place] ?? -1) >= 0;
   }
 
   /** The change at a place, or -1. */

@@ -16,7 +16,7 @@ function findProblem(simulation: CursorSimulation, schedules: number): string | 
 }
 
 it(
-  "after any crash the server sends again, behind the stored cursor, exactly what is not durable; nothing else is ever acknowledged",
+  "after any crash the server sends again, behind the stored cursor, exactly what is not durable; nothing else is ever acknowledged, and a slot counts as moved only where somebody moved it",
   { timeout: 10_000 + SCHEDULES },
   () => {
     const simulation = new CursorSimulation();
