@@ -67,6 +67,9 @@ export interface WebhookTable {
   readonly retry_schedule_ms: FilledByTrigger<string[] | null>;
   readonly ordering: Generated<boolean>;
   readonly on_exhausted: Generated<string>;
+  readonly batch_size: Generated<number>;
+  readonly batch_window: ColumnType<unknown, string | undefined, string>;
+  readonly batch_window_ms: FilledByTrigger<number>;
   readonly created_at: FilledByTrigger<Date>;
   readonly modified_at: FilledByTrigger<Date>;
 }
@@ -169,6 +172,7 @@ export interface WebhookQueueTable {
   readonly is_dead: Generated<boolean>;
   readonly is_ordered: Generated<boolean>;
   readonly holds_lane: Generated<boolean>;
+  readonly batch_id: string | null;
   readonly method: string | null;
   readonly url: string | null;
   readonly content_type: string | null;

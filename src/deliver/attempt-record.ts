@@ -8,6 +8,8 @@ export interface AttemptRecord {
   readonly delivery: Delivery;
   /** Counts from 1; 0 where nothing was sent. */
   readonly attempt: number;
+  /** The `webhook-id` of the request; null where nothing was sent. */
+  readonly requestId: string | null;
   readonly outcome: Outcome;
   /** Milliseconds since 1970. */
   readonly sentAtMs: number;
@@ -37,6 +39,7 @@ export function unsentRecord(
   return {
     delivery,
     attempt: 0,
+    requestId: null,
     outcome,
     sentAtMs: atMs,
     durationMs: null,

@@ -1,14 +1,17 @@
 import type { Webhook } from "../match/webhook.ts";
-import type { FrozenRequest, Delivery } from "../render/delivery.ts";
 import { isTemplated } from "../render/template.ts";
 import type { AttemptRecord, Outcome } from "./attempt-record.ts";
+import type { Parcel } from "./parcel.ts";
 import { signatureHeaders } from "./sign.ts";
+import type { Ticket } from "./ticket.ts";
 import type { Transport, TransportRequest, TransportResult } from "./transport.ts";
 
 const USER_AGENT = "walhook";
 
 /** An attempt that is over: what was sent and what came back. */
 export interface Attempt {
+  /** The `webhook-id` that was sent. */
+  readonly id: string;
   readonly request: TransportRequest;
   readonly result: TransportResult;
   /** Milliseconds since 1970. */
@@ -20,25 +23,22 @@ export interface Attempt {
  * and timeout are those of `webhook`, the configuration now in force, so that a mended URL drains the queue.
  * Never rejects.
  */
-export async function attempt(
-  delivery: Delivery,
-  frozen: FrozenRequest,
-  webhook: Webhook,
-  transport: Transport,
-): Promise<Attempt> {
+export async function attempt(parcel: Parcel, webhook: Webhook, transport: Transport): Promise<Attempt> {
+  const frozen = parcel.request;
   const sentAtMs = Date.now();
   const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs };
   try {
     const { url, authorization } = splitCredentials(frozen.url ?? webhook.requestUrl);
-    const headers = headersOf(delivery, frozen, webhook, Math.floor(sentAtMs / 1000));
+    const headers = headersOf(parcel, webhook, Math.floor(sentAtMs / 1000));
     if (authorization !== null && !headers.some(([name]) => name.toLowerCase() === "authorization")) {
       headers.push(["authorization", authorization]);
     }
     const request = { ...unsigned, url, headers };
-    return { request, result: await transport.send(request), sentAtMs };
+    return { id: parcel.id, request, result: await transport.send(request), sentAtMs };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return {
+      id: parcel.id,
       request: { ...unsigned, url: webhook.requestUrl, headers: [] },
       result: { kind: "failure", errorClass: "invalid_request", message, durationMs: 0 },
       sentAtMs,
@@ -55,12 +55,12 @@ const OUR_OWN = new Set([
   "content-length",
 ]);
 
-function headersOf(delivery: Delivery, frozen: FrozenRequest, webhook: Webhook, timestampSeconds: number) {
+function headersOf({ id, request: frozen }: Parcel, webhook: Webhook, timestampSeconds: number) {
   const { secret } = webhook;
   const headers: [string, string][] = [
     ["content-type", frozen.contentType],
     ["user-agent", USER_AGENT],
-    ...signatureHeaders({ secret, id: delivery.id, timestampSeconds, body: frozen.body }),
+    ...signatureHeaders({ secret, id, timestampSeconds, body: frozen.body }),
   ];
   const rendered = new Set(frozen.headers.map(([name]) => name.toLowerCase()));
   const replace = (name: string, value: string): void => {
@@ -92,12 +92,16 @@ function splitCredentials(text: string): { url: string; authorization: string | 
 /** Request headers whose values the log shows; every other value may be a secret. */
 const SHOWN = new Set(["content-type", "user-agent", "webhook-id", "webhook-timestamp"]);
 
-/** The attempt as a row of the log. */
+/**
+ * The attempt as a row of the log.
+ *
+ * @param isFirst of the deliveries of a batch the bodies stand with the first one only
+ */
 export function toRecord(
-  delivery: Delivery,
-  { request, result, sentAtMs }: Attempt,
-  attemptNumber: number,
+  { id, request, result, sentAtMs }: Attempt,
+  { delivery, attempts }: Pick<Ticket, "delivery" | "attempts">,
   outcome: Outcome,
+  isFirst = true,
 ): AttemptRecord {
   const requestHeaders: Record<string, string> = {};
   for (const [name, value] of request.headers) {
@@ -107,7 +111,8 @@ export function toRecord(
   const isSuccess = outcome === "delivered";
   return {
     delivery,
-    attempt: attemptNumber,
+    attempt: attempts,
+    requestId: id,
     outcome,
     sentAtMs,
     durationMs: result.durationMs,
@@ -117,9 +122,9 @@ export function toRecord(
     url: request.url,
     method: request.method,
     requestHeaders,
-    requestBody: request.body,
+    requestBody: isFirst ? request.body : null,
     responseHeaders: isResponse ? result.headers : null,
-    responseBody: isResponse ? result.body : null,
+    responseBody: isResponse && isFirst ? result.body : null,
   };
 }
 

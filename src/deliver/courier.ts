@@ -4,7 +4,8 @@ import { attempt, toRecord, type Attempt } from "./attempt.ts";
 import { unsentRecord, type AttemptRecord, type Outcome } from "./attempt-record.ts";
 import { Desk } from "./desk.ts";
 import { laneKeys, type Lanes } from "./lanes.ts";
-import { decideRetry } from "./retry.ts";
+import type { Parcel } from "./parcel.ts";
+import { decideRetry, type Decision } from "./retry.ts";
 import type { Ticket } from "./ticket.ts";
 import type { Transport } from "./transport.ts";
 
@@ -61,17 +62,22 @@ export class Courier {
   /** Attempts from now on follow this configuration; of `changed` webhooks what was learned is forgotten. */
   reconfigure(inForce: InForce, changed: Iterable<number>): void {
     this.#inForce = inForce;
-    for (const id of changed) this.#desks.get(id)?.forgetPace();
+    for (const id of changed) {
+      this.#desks.get(id)?.forgetPace();
+      clearTimeout(this.#alarms.get(id));
+      this.#alarms.delete(id);
+    }
     for (const desk of this.#desks.values()) this.#work(desk);
   }
 
   /** Takes tickets that are `ready`; others come by themselves when their lane gets to them. */
   take(tickets: Iterable<Ticket>): void {
+    const nowMs = Date.now();
     const busy = new Set<Desk>();
     for (const ticket of tickets) {
       if (ticket.state !== "ready") continue;
       const desk = this.#desk(ticket.delivery.webhookId);
-      desk.push(ticket);
+      desk.push(ticket, nowMs);
       busy.add(desk);
     }
     for (const desk of busy) this.#work(desk);
@@ -100,12 +106,21 @@ export class Courier {
   #work(desk: Desk): void {
     if (this.#isDraining) return;
     const nowMs = Date.now();
-    for (let ticket = desk.next(nowMs); ticket !== null; ticket = desk.next(nowMs)) this.#begin(desk, ticket);
-    const pausedMs = desk.pausedMs(nowMs);
-    if (pausedMs > 0) this.#wakeIn(desk, pausedMs);
+    const webhook = this.#inForce.webhooks.get(desk.webhookId);
+    if (webhook === undefined) {
+      for (const ticket of desk.drain(() => true)) this.#cancel(ticket);
+    } else if (!webhook.enabled || this.#options.isHeld(webhook.id)) {
+      for (const ticket of desk.drain(() => true)) this.#park(ticket, null);
+    } else {
+      for (let parcel = desk.next(nowMs, webhook); parcel !== null; parcel = desk.next(nowMs, webhook)) {
+        void this.#send(desk, parcel, webhook);
+      }
+      this.#wakeIn(desk, desk.pausedMs(nowMs) || desk.msUntilNext(nowMs, webhook));
+    }
     if (desk.isClogged(nowMs)) {
       // Those of the queue stay, unless nothing at all may be sent: they would only be fetched again.
-      for (const ticket of desk.drain(({ isDurable }) => pausedMs > 0 || !isDurable)) this.#hold(ticket);
+      const isPaused = desk.pausedMs(nowMs) > 0;
+      for (const ticket of desk.drain(({ isDurable }) => isPaused || !isDurable)) this.#park(ticket, null);
     }
     if (desk.takeAwaited()) this.#options.onRoom();
     if (desk.isIdle) this.#desks.delete(desk.webhookId);
@@ -113,7 +128,7 @@ export class Courier {
 
   #wakeIn(desk: Desk, ms: number): void {
     const { webhookId } = desk;
-    if (ms === Infinity || this.#alarms.has(webhookId)) return;
+    if (ms === 0 || ms === Infinity || this.#alarms.has(webhookId)) return;
     const wake = (): void => {
       this.#alarms.delete(webhookId);
       this.#options.onRoom();
@@ -122,36 +137,36 @@ export class Courier {
     this.#alarms.set(webhookId, setTimeout(wake, ms));
   }
 
-  #begin(desk: Desk, ticket: Ticket): void {
-    const webhook = this.#inForce.webhooks.get(ticket.delivery.webhookId);
-    if (webhook === undefined) this.#cancel(ticket);
-    else if (!webhook.enabled || this.#options.isHeld(webhook.id)) this.#hold(ticket);
-    else void this.#send(desk, ticket, webhook);
-  }
-
-  async #send(desk: Desk, ticket: Ticket, webhook: Webhook): Promise<void> {
-    const { delivery, request } = ticket;
-    if (request === null) throw new Error(`delivery ${delivery.id} has nothing to send`);
+  async #send(desk: Desk, parcel: Parcel, webhook: Webhook): Promise<void> {
     desk.begin(Date.now());
     this.#sending++;
-    ticket.state = "sending";
-    const made = await attempt(delivery, request, webhook, this.#options.transport);
+    for (const ticket of parcel.tickets) ticket.state = "sending";
+    const made = await attempt(parcel, webhook, this.#options.transport);
     this.#sending--;
     desk.end(made.result, Date.now());
-    this.#conclude(ticket, made, webhook);
+    this.#conclude(parcel, made, webhook);
     this.#work(desk);
     if (this.#sending === 0) this.#onIdle();
   }
 
-  #conclude(ticket: Ticket, made: Attempt, webhook: Webhook): void {
-    ticket.attempts++;
-    const decision = decideRetry(made.result, ticket.attempts, {
+  /** All of a parcel share their attempts, so one decision is for all. */
+  #conclude({ tickets }: Parcel, made: Attempt, webhook: Webhook): void {
+    const attempts = tickets[0]!.attempts + 1;
+    const decision = decideRetry(made.result, attempts, {
       scheduleMs: webhook.retryScheduleMs ?? this.#options.retryScheduleMs,
       nowMs: Date.now(),
       random: Math.random(),
     });
+    for (const [index, ticket] of tickets.entries()) {
+      ticket.attempts = attempts;
+      this.#follow(decision, ticket, webhook, (outcome) => toRecord(made, ticket, outcome, index === 0));
+    }
+    if (decision.kind === "gone") this.#options.onGone(webhook.id, tickets[0]!.lastError ?? "HTTP 410");
+  }
+
+  #follow(decision: Decision, ticket: Ticket, webhook: Webhook, toLog: (outcome: Outcome) => AttemptRecord): void {
     const conclude = (outcome: Outcome): AttemptRecord => {
-      const record = toRecord(ticket.delivery, made, ticket.attempts, outcome);
+      const record = toLog(outcome);
       ticket.lastError = record.error;
       return record;
     };
@@ -164,9 +179,7 @@ export class Courier {
     // Deleted while the request was under way: there is no further attempt to wait for.
     if (!this.#inForce.webhooks.has(webhook.id)) return this.#end(ticket, conclude("cancelled"));
     ticket.dueAtMs = decision.kind === "retry" ? decision.dueAtMs : null;
-    const record = conclude("retry");
-    this.#park(ticket, record);
-    if (decision.kind === "gone") this.#options.onGone(webhook.id, record.error ?? "HTTP 410");
+    this.#park(ticket, conclude("retry"));
   }
 
   #cancel(ticket: Ticket): void {
@@ -174,11 +187,7 @@ export class Courier {
     this.#end(ticket, unsentRecord(ticket.delivery, "cancelled", reason, Date.now()));
   }
 
-  /** What may not be sent now waits in the queue. */
-  #hold(ticket: Ticket): void {
-    this.#park(ticket, null);
-  }
-
+  /** It goes on from the queue. */
   #park(ticket: Ticket, record: AttemptRecord | null): void {
     this.#options.lanes.park(ticket);
     this.#options.report(ticket, record);

@@ -1,4 +1,7 @@
+import type { Webhook } from "../match/webhook.ts";
+import { gatherBatch } from "./gather-batch.ts";
 import { Pace } from "./pace.ts";
+import { batchOf, bundle, single, type Parcel } from "./parcel.ts";
 import type { Ticket } from "./ticket.ts";
 import type { TransportResult } from "./transport.ts";
 
@@ -6,6 +9,9 @@ import type { TransportResult } from "./transport.ts";
 const COMPACT_AFTER = 10_000;
 /** All its requests under way and no answer for so long: what else is there for it waits in the queue. */
 const STALLED_AFTER_MS = 250;
+
+/** How many deliveries a request carries, and how long they wait for each other. */
+export type Packing = Pick<Webhook, "batchSize" | "batchWindowMs">;
 
 /** One webhook's deliveries that may be sent: those that wait for their turn, and how many are under way. */
 export class Desk {
@@ -17,6 +23,8 @@ export class Desk {
   #next = 0;
   #sending = 0;
   #answeredAtMs = 0;
+  /** When the first of those that wait came, or those before it left. */
+  #waitingSinceMs = 0;
   /** Somebody asked for room when there was none. */
   #isAwaited = false;
 
@@ -26,20 +34,43 @@ export class Desk {
     this.#pace = new Pace(maxSending);
   }
 
-  push(ticket: Ticket): void {
+  push(ticket: Ticket, nowMs: number): void {
+    if (this.#next === this.#ready.length) this.#waitingSinceMs = nowMs;
     this.#ready.push(ticket);
   }
 
-  /** The next ticket that may be sent now; null where none may. */
-  next(nowMs: number): Ticket | null {
+  /** What may be sent now, in one request; null where nothing may. */
+  next(nowMs: number, packing: Packing): Parcel | null {
     if (this.#sending >= this.#pace.limit || this.#pace.pausedMs(nowMs) > 0) return null;
-    while (this.#next < this.#ready.length) {
-      const ticket = this.#ready[this.#next++]!;
-      if (this.#next > COMPACT_AFTER) this.#compact();
-      if (ticket.state === "ready") return ticket;
+    const first = this.#first();
+    if (first === undefined) return null;
+    if (first.batch !== null) return bundle(first.batch);
+    if (packing.batchSize === 1) {
+      this.#next++;
+      return single(first);
     }
-    this.#compact();
-    return null;
+    if (this.msUntilNext(nowMs, packing) > 0) return null;
+    const batch = batchOf(
+      gatherBatch(this.#ready.slice(this.#next, this.#next + packing.batchSize), packing.batchSize),
+    );
+    for (const ticket of batch.tickets) ticket.batch = batch;
+    this.#waitingSinceMs = nowMs;
+    return bundle(batch);
+  }
+
+  /** How long a batch still waits to be filled: not at all where it is full or nothing is under way; Infinity: until then. */
+  msUntilNext(nowMs: number, { batchSize, batchWindowMs }: Packing): number {
+    const first = this.#first();
+    if (first === undefined) return Infinity;
+    if (first.batch !== null || this.#sending === 0 || this.#ready.length - this.#next >= batchSize) return 0;
+    return batchWindowMs === 0 ? Infinity : Math.max(0, this.#waitingSinceMs + batchWindowMs - nowMs);
+  }
+
+  /** The first ticket that is ready, those before it being dealt with. */
+  #first(): Ticket | undefined {
+    while (this.#next < this.#ready.length && this.#ready[this.#next]!.state !== "ready") this.#next++;
+    if (this.#next > COMPACT_AFTER || this.#next === this.#ready.length) this.#compact();
+    return this.#ready[this.#next];
   }
 
   begin(nowMs: number): void {

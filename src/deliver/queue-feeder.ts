@@ -1,5 +1,6 @@
 import type { Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
+import type { Claims } from "./claims.ts";
 import { fetchDue, msUntilDue, type Room } from "./due-deliveries.ts";
 import type { Ticket } from "./ticket.ts";
 
@@ -8,8 +9,8 @@ export interface QueueFeederOptions {
   /** Who could take how many now: only webhooks that may send, and none without room. */
   readonly rooms: () => readonly Room[];
   /** Deliveries with a queue row that this process is dealing with. */
-  readonly claimed: Set<string>;
-  /** Bytes of bodies and raw changes that those may have in memory together. */
+  readonly claimed: Claims;
+  /** Bytes of bodies from the queue in memory at once. */
   readonly maxBytes: number;
   /** Whether the queue holds anything at all: while it does not, the table is never asked. */
   readonly isEmpty: () => boolean;
@@ -28,8 +29,6 @@ const MAX_SLEEP_MS = 30_000;
  */
 export class QueueFeeder {
   readonly #options: QueueFeederOptions;
-  /** What those that were fetched hold, by id. */
-  readonly #held = new Map<string, number>();
   #isWorking = false;
   #isWoken = false;
   #isClosed = false;
@@ -73,29 +72,18 @@ export class QueueFeeder {
   async #fetch(): Promise<number | null> {
     const { db, claimed, maxBytes, onDue } = this.#options;
     const rooms = this.#options.rooms();
-    const limit = MAX_CLAIMED - claimed.size;
-    const bytesLeft = maxBytes - this.#heldBytes();
-    if (limit <= 0 || bytesLeft <= 0 || rooms.length === 0) return null;
-    const tickets = await fetchDue(db, { rooms, claimed: [...claimed], limit, maxBytes: bytesLeft });
+    const limit = MAX_CLAIMED - claimed.count;
+    const limitBytes = maxBytes - claimed.bytes;
+    if (limit <= 0 || limitBytes <= 0 || rooms.length === 0) return null;
+    const { tickets, isCut } = await fetchDue(db, { rooms, claimed: claimed.ids, limit, limitBytes });
     if (this.#isClosed) return null;
-    for (const { delivery, request, change } of tickets) {
-      claimed.add(delivery.id);
-      this.#held.set(delivery.id, request?.body.length ?? change?.length ?? 0);
-    }
+    for (const ticket of tickets) claimed.add(ticket);
     onDue(tickets);
-    if (tickets.length === limit) return null;
+    // Whoever ends next wakes us.
+    if (isCut) return null;
     // Whoever got as many as it had room for says when it has room again.
     const left = rooms.filter((room) => tickets.filter((ticket) => isFor(ticket, room)).length < room.count);
-    return left.length === 0 ? null : await msUntilDue(db, { rooms: left, claimed: [...claimed] });
-  }
-
-  #heldBytes(): number {
-    let bytes = 0;
-    for (const [id, held] of this.#held) {
-      if (this.#options.claimed.has(id)) bytes += held;
-      else this.#held.delete(id);
-    }
-    return bytes;
+    return left.length === 0 ? null : await msUntilDue(db, { rooms: left, claimed: claimed.ids });
   }
 
   #sleep(ms: number): void {

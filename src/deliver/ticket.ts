@@ -1,5 +1,6 @@
 import type { Delivery, FrozenRequest } from "../render/delivery.ts";
 import type { AttemptRecord } from "./attempt-record.ts";
+import type { Batch } from "./parcel.ts";
 
 /**
  * Where a delivery stands in this process. The only mutable object of the pipe: lanes, courier and record
@@ -35,6 +36,10 @@ export interface Ticket {
   waitsFor: number;
   /** Those that wait for this one. */
   followers: Ticket[] | null;
+  /** With whom it was sent, or was sent before; null: by itself, or not yet. */
+  batch: Batch | null;
+  /** Number of the chunk that it came with; null before that chunk is whole, and for what comes from the queue. */
+  chunk: number | null;
 }
 
 /** Whether later deliveries of its lane have to wait for it: it is open, or was given up and holds them. */
@@ -59,5 +64,7 @@ export function newTicket(delivery: Delivery, request: FrozenRequest | null, cha
     records: [],
     waitsFor: 0,
     followers: null,
+    batch: null,
+    chunk: null,
   };
 }

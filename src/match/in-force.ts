@@ -156,6 +156,8 @@ function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook
     retryScheduleMs: row["retry_schedule_ms"] == null ? null : parseArray(row["retry_schedule_ms"], Number),
     isOrdered: row["ordering"] !== "f",
     onExhausted: row["on_exhausted"] === "hold" ? "hold" : "continue",
+    batchSize: Number(row["batch_size"] ?? 1),
+    batchWindowMs: Number(row["batch_window_ms"] ?? 0),
     secret: row["enable_security"] === "t" ? secret : null,
   };
 }

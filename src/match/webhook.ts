@@ -39,6 +39,10 @@ export interface Webhook {
   readonly isOrdered: boolean;
   /** What becomes of a document's later deliveries when one was given up. */
   readonly onExhausted: "continue" | "hold";
+  /** Events that one request may carry; 1: each goes by itself, not in an array. */
+  readonly batchSize: number;
+  /** How long an event may wait for others while a request is under way; 0: until that request ends. */
+  readonly batchWindowMs: number;
   /** The signing secret's text, or null where `enable_security` is off. */
   readonly secret: string | null;
 }

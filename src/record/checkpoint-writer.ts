@@ -98,15 +98,17 @@ async function requeue(trx: Kysely<Database>, states: readonly QueueState[], now
         due_at = to_timestamp(s.due_at_ms / 1000.0),
         last_error = s.last_error,
         is_dead = s.is_dead,
-        holds_lane = s.holds_lane
+        holds_lane = s.holds_lane,
+        batch_id = s.batch_id
     from unnest(
       ${states.map(({ ticket }) => ticket.delivery.id)}::text[],
       ${states.map(({ attempts }) => attempts)}::integer[],
       ${states.map((state) => queueDueAtMs(state, nowMs))}::double precision[],
       ${states.map(({ lastError }) => lastError)}::text[],
       ${states.map(({ isDead }) => isDead)}::boolean[],
-      ${states.map(({ holdsLane }) => holdsLane)}::boolean[]
-    ) as s (delivery_id, attempts, due_at_ms, last_error, is_dead, holds_lane)
+      ${states.map(({ holdsLane }) => holdsLane)}::boolean[],
+      ${states.map(({ ticket }) => ticket.batch?.id ?? null)}::text[]
+    ) as s (delivery_id, attempts, due_at_ms, last_error, is_dead, holds_lane, batch_id)
     where q.delivery_id = s.delivery_id`.execute(trx);
   // An undecided delivery whose condition held meanwhile is frozen as it was rendered.
   for (const { ticket } of states) {

@@ -2,6 +2,7 @@ import { sql, type Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
 import { countParked, type Room } from "../deliver/due-deliveries.ts";
 import { Lanes } from "../deliver/lanes.ts";
@@ -42,7 +43,7 @@ export interface InFlightOptions {
 export class InFlight {
   readonly tracker: Tracker;
   /** Deliveries with a queue row that this process is dealing with. */
-  readonly claimed: Set<string> = new Set<string>();
+  readonly claimed: Claims = new Claims();
   readonly #options: InFlightOptions;
   readonly #lanes = new Lanes();
   readonly #window: Window;

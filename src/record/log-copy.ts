@@ -45,7 +45,7 @@ export function toLogLine(record: AttemptRecord): string {
     copyTime(record.sentAtMs),
     delivery.id,
     record.attempt,
-    record.attempt === 0 ? NULL : delivery.id,
+    record.requestId ?? NULL,
     delivery.webhookId,
     copyText(delivery.webhookName),
     copyText(delivery.doctype),

@@ -1,4 +1,5 @@
 import type { Lsn } from "../replication/lsn.ts";
+import type { Claims } from "../deliver/claims.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { CheckpointWriter, QueueDelta } from "./checkpoint-writer.ts";
 import type { CheckpointPlan, Tracker } from "./tracker.ts";
@@ -7,7 +8,7 @@ export interface RecorderOptions {
   readonly tracker: Tracker;
   readonly writer: Pick<CheckpointWriter, "write">;
   /** Deliveries with a queue row that this process is dealing with. */
-  readonly claimed: Set<string>;
+  readonly claimed: Claims;
   /** A checkpoint is durable: what may be acknowledged, forgotten and released. */
   readonly onDurable: (done: Durable) => void;
   /** A checkpoint failed: nothing of it is written, and this recorder does nothing more. */
@@ -83,12 +84,12 @@ export class Recorder {
 
   async #write(plan: CheckpointPlan): Promise<boolean> {
     const { tracker, writer, claimed, onDurable, onFailure } = this.#options;
-    for (const { ticket, isSending } of plan.enqueue) if (isSending) claimed.add(ticket.delivery.id);
+    for (const { ticket, isSending } of plan.enqueue) if (isSending) claimed.add(ticket);
     try {
-      const queueDelta = plan.isWorthWriting ? await writer.write(plan, [...claimed], Date.now()) : NO_DELTA;
+      const queueDelta = plan.isWorthWriting ? await writer.write(plan, claimed.ids, Date.now()) : NO_DELTA;
       const parked = tracker.committed(plan);
-      for (const { ticket } of plan.requeue) claimed.delete(ticket.delivery.id);
-      for (const { delivery } of plan.dequeue) claimed.delete(delivery.id);
+      for (const { ticket } of plan.requeue) claimed.delete(ticket);
+      for (const ticket of plan.dequeue) claimed.delete(ticket);
       onDurable({ flushLsn: plan.flushLsn, bytes: plan.bytes, tickets: plan.tickets, parked, queueDelta });
       return true;
     } catch (error) {

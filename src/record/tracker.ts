@@ -1,6 +1,7 @@
 import { MAX_UNSTORED_BYTES } from "../db/find-gap.ts";
 import { comparePositions, START, type Position } from "../decode/position.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import type { Batch } from "../deliver/parcel.ts";
 import { blocksLane, type Ticket } from "../deliver/ticket.ts";
 import type { InForceChange } from "../match/in-force.ts";
 import type { Lsn } from "../replication/lsn.ts";
@@ -62,6 +63,8 @@ interface Entry {
  */
 export class Tracker {
   readonly #entries: Entry[] = [];
+  /** Number of the first entry: how many have left. */
+  #first = 0;
   readonly #graceMs: number;
   readonly #park: (ticket: Ticket) => void;
   /** Durable tickets that changed since the last plan. */
@@ -84,6 +87,8 @@ export class Tracker {
   }
 
   admit(chunk: AdmittedChunk, nowMs: number): void {
+    const number = this.#first + this.#entries.length;
+    for (const ticket of chunk.tickets) ticket.chunk = number;
     this.#entries.push({ chunk, admittedAtMs: nowMs, settled: 0 });
   }
 
@@ -111,13 +116,14 @@ export class Tracker {
 
   /** What can be made durable now; null when that is nothing. `graceMs: 0` passes everything, as on shutdown. */
   plan(nowMs: number, graceMs: number = this.#graceMs): CheckpointPlan | null {
-    const passed = this.#passable(nowMs, graceMs);
+    const passed = this.#withWholeBatches(this.#passable(nowMs, graceMs));
     if (passed === 0 && this.#touched.size === 0 && this.#durableRecords.length === 0) return null;
     const records = this.#durableRecords;
     const enqueue: QueueState[] = [];
     const configuration: ConfigurationEffect[] = [];
     let bytes = 0;
     let tickets = 0;
+    this.#first += passed;
     for (const { chunk } of this.#entries.splice(0, passed)) {
       // A chunk that holds nothing but a keepalive may know an older place, or none.
       if (comparePositions(chunk.position, this.#position) > 0) this.#position = chunk.position;
@@ -180,13 +186,39 @@ export class Tracker {
     for (const entry of this.#entries) {
       if (!isSettled(entry)) {
         if (nowMs - entry.admittedAtMs < graceMs) break;
-        for (const ticket of entry.chunk.tickets) {
-          if (ticket.state === "waiting" || ticket.state === "ready") this.#park(ticket);
-        }
+        this.#parkWaiting(entry);
       }
       passed++;
     }
     return passed;
+  }
+
+  /**
+   * A batch that is open becomes durable whole, or a crash would leave some of its deliveries in the queue and send
+   * the others anew in another one: more chunks pass where one reaches into them, none where its last is still to come.
+   */
+  #withWholeBatches(passed: number): number {
+    const seen = new Set<Batch>();
+    let reach = passed;
+    for (let at = 0; at < reach; at++) {
+      for (const { batch, state } of this.#entries[at]!.chunk.tickets) {
+        if (batch === null || state === "ended" || seen.has(batch)) continue;
+        seen.add(batch);
+        for (const { isDurable, chunk } of batch.tickets) {
+          if (isDurable) continue;
+          if (chunk === null) return 0;
+          reach = Math.max(reach, chunk - this.#first + 1);
+        }
+      }
+    }
+    for (const entry of this.#entries.slice(passed, reach)) this.#parkWaiting(entry);
+    return reach;
+  }
+
+  #parkWaiting({ chunk }: Entry): void {
+    for (const ticket of chunk.tickets) {
+      if (ticket.state === "waiting" || ticket.state === "ready") this.#park(ticket);
+    }
   }
 }
 

@@ -54,9 +54,13 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   retryScheduleMs: null,
   isOrdered: true,
   onExhausted: "continue",
+  batchSize: 1,
+  batchWindowMs: 0,
   secret: null,
   ...over,
 });
+
+const parcel = { id: delivery.id, tickets: [], request: frozen };
 
 describe("an attempt", () => {
   it("takes URL, static headers and secret from the configuration, rendered headers and bytes from the delivery", async () => {
@@ -65,7 +69,7 @@ describe("an attempt", () => {
       secret: "text",
       requestUrl: `${receiver.url}/x`,
     });
-    await attempt(delivery, frozen, configured, transport);
+    await attempt(parcel, configured, transport);
     expect(receiver.requests.at(-1)).toMatchObject({
       path: "/x",
       body: frozen.body,
@@ -79,17 +83,17 @@ describe("an attempt", () => {
       { key: "Webhook-Id", value: "forged" },
       { key: "User-Agent", value: "mine" },
     ];
-    await attempt(delivery, frozen, webhook({ headers }), transport);
+    await attempt(parcel, webhook({ headers }), transport);
     expect(receiver.requests.at(-1)?.headers).toMatchObject({ "webhook-id": "msg_1", "user-agent": "mine" });
   });
 
   it("sends credentials of the URL as a header, and neither they, a header's value nor a signature reach the log", async () => {
     const requestUrl = receiver.url.replace("http://", "http://user:p%40ss@");
     const headers = [{ key: "Authorization-Token", value: "top-secret" }];
-    const made = await attempt(delivery, frozen, webhook({ requestUrl, headers, secret: "signing-secret" }), transport);
+    const made = await attempt(parcel, webhook({ requestUrl, headers, secret: "signing-secret" }), transport);
     const sent = receiver.requests.at(-1)?.headers ?? {};
     expect(sent["authorization"]).toBe(`Basic ${Buffer.from("user:p@ss").toString("base64")}`);
-    const record = toRecord(delivery, made, 1, "delivered");
+    const record = toRecord(made, { delivery, attempts: 1 }, "delivered");
     const logged = JSON.stringify({ ...record, delivery: null });
     for (const secret of [
       "p@ss",
@@ -106,7 +110,7 @@ describe("an attempt", () => {
 
   it("says of a redirect where it pointed to", async () => {
     receiver.answer({ status: 301, headers: { location: "https://elsewhere.example/" } });
-    const record = toRecord(delivery, await attempt(delivery, frozen, webhook({}), transport), 1, "retry");
+    const record = toRecord(await attempt(parcel, webhook({}), transport), { delivery, attempts: 1 }, "retry");
     expect(record.error).toContain("HTTP 301 to https://elsewhere.example/");
     expect(record.errorClass).toBe("http_status");
   });

@@ -94,6 +94,8 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     retryScheduleMs: null,
     isOrdered: true,
     onExhausted: "continue",
+    batchSize: 1,
+    batchWindowMs: 0,
     secret: null,
     ...values,
   };

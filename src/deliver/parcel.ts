@@ -1,0 +1,53 @@
+import { createHash } from "node:crypto";
+import type { FrozenRequest } from "../render/delivery.ts";
+import type { Ticket } from "./ticket.ts";
+
+/** What one request carries: a delivery by itself, or a batch of them in commit order. */
+export interface Parcel {
+  /** The `webhook-id` of the request, the same on every attempt. */
+  readonly id: string;
+  readonly tickets: readonly Ticket[];
+  readonly request: FrozenRequest;
+}
+
+/** Deliveries that travel together: once they have been sent, no attempt is made with others. */
+export interface Batch {
+  /** Made of its deliveries' ids, so it tells whether all of them are there. */
+  readonly id: string;
+  /** In commit order. */
+  readonly tickets: readonly Ticket[];
+}
+
+/** Ids sort as the stream does, as plain bytes. */
+export function batchOf(tickets: readonly Ticket[]): Batch {
+  const sorted = tickets.toSorted((a, b) => (a.delivery.id < b.delivery.id ? -1 : 1));
+  const ids = sorted.map(({ delivery }) => delivery.id).join("\n");
+  return { id: `bat_${createHash("sha256").update(ids).digest("hex").slice(0, 40)}`, tickets: sorted };
+}
+
+/** A delivery by itself. */
+export function single(ticket: Ticket): Parcel {
+  return { id: ticket.delivery.id, tickets: [ticket], request: requestOf(ticket) };
+}
+
+/**
+ * A batch as one request: the body is a JSON array of `{"id", "payload"}`, where `id` is the delivery's own and
+ * `payload` the body that it would have had by itself. Equal bytes whenever it is made of the same deliveries.
+ */
+export function bundle({ id, tickets }: Batch): Parcel {
+  const parts: Buffer[] = [];
+  for (const ticket of tickets) {
+    const lead = parts.length === 0 ? "[" : ",";
+    parts.push(Buffer.from(`${lead}{"id":"${ticket.delivery.id}","payload":`), requestOf(ticket).body, CLOSE);
+  }
+  parts.push(END);
+  return { id, tickets, request: { ...requestOf(tickets[0]!), body: Buffer.concat(parts) } };
+}
+
+const CLOSE = Buffer.from("}");
+const END = Buffer.from("]");
+
+function requestOf({ delivery, request }: Ticket): FrozenRequest {
+  if (request === null) throw new Error(`delivery ${delivery.id} has nothing to send`);
+  return request;
+}
