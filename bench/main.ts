@@ -3,6 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../torture/root.ts";
+import { deliveries } from "./deliveries.ts";
 import { idle } from "./idle.ts";
 import { isolation } from "./isolation.ts";
 import { largeRow } from "./large-row.ts";
@@ -14,7 +15,16 @@ import { formatReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
 import { takeover } from "./takeover.ts";
 
-const SCENARIOS: readonly Scenario[] = [isolation, largeTransaction, parked, largeRow, manyWebhooks, takeover, idle];
+const SCENARIOS: readonly Scenario[] = [
+  deliveries,
+  isolation,
+  largeTransaction,
+  parked,
+  largeRow,
+  manyWebhooks,
+  takeover,
+  idle,
+];
 
 process.exitCode = await main(process.argv.slice(2));
 
