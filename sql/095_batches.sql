@@ -1,4 +1,4 @@
--- Walhook 090: several events in one request.
+-- Walhook 095: several events in one request.
 begin;
 
 select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
@@ -70,6 +70,6 @@ begin
   end if;
 end $$;
 
-insert into walhook.migration (version, name) values (90, 'batches') on conflict do nothing;
+insert into walhook.migration (version, name) values (95, 'batches') on conflict do nothing;
 
 commit;
