@@ -1,13 +1,13 @@
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
-import { Tracker, type CheckpointPlan, type ConfigurationEffect } from "../../src/record/tracker.ts";
-import { Acknowledger } from "../../src/replication/acknowledger.ts";
+import { Tracker, type ConfigurationEffect } from "../../src/record/tracker.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
 import type { SimulatedDatabase, StoredCursor } from "./cursor-simulation-database.ts";
 import { DEAD, DELIVERED, DELIVERIES, RETRY } from "./cursor-simulation-deliveries.ts";
 import { SimulatedIntake } from "./cursor-simulation-intake.ts";
 import type { Mutant } from "./cursor-simulation-mutants.ts";
+import { SimulatedRecorder } from "./cursor-simulation-recorder.ts";
 import type { SimulatedServer } from "./cursor-simulation-server.ts";
-import { MAX_DELIVERIES, type SimulatedWal, BYTE, lsnAt, placeOf } from "./cursor-simulation-wal.ts";
+import { MAX_DELIVERIES, type SimulatedWal, placeOf } from "./cursor-simulation-wal.ts";
 
 export interface SimulatedBridgeOptions {
   readonly wal: SimulatedWal;
@@ -28,27 +28,19 @@ export class SimulatedBridge {
   readonly #options: SimulatedBridgeOptions;
   readonly #intake: SimulatedIntake;
   readonly #tracker: Tracker;
-  readonly #acknowledger: Acknowledger;
+  readonly #recorder: SimulatedRecorder;
   /** Deliveries that somebody is dealing with. */
   readonly #open: Ticket[] = [];
-  readonly #claimed = new Uint8Array(MAX_DELIVERIES);
-  #plan: CheckpointPlan | null = null;
-  #stage = 0;
-  #isCursorFirst = false;
-  /** A status that is on its way to the server, or -1. */
-  #status = -1;
   #nowMs = 0;
-  #isConnected = true;
-  isFenced = false;
 
   constructor(options: SimulatedBridgeOptions) {
-    const { cursor, database, below, mutant } = options;
+    const { cursor, below, mutant } = options;
     this.#options = options;
     this.#intake = new SimulatedIntake(cursor.position, below, mutant);
     this.#tracker = new Tracker(cursor, GRACE_MS, (ticket) => {
       ticket.state = "parked";
     });
-    this.#acknowledger = new Acknowledger(lsnAt(database.confirmed), (lsn) => this.#send(lsn));
+    this.#recorder = new SimulatedRecorder({ ...options, tracker: this.#tracker });
   }
 
   /** Something happens. */
@@ -59,7 +51,7 @@ export class SimulatedBridge {
     else if (what < 5) this.#intake.handOn(1 + below(6));
     else if (what < 7) this.#admit();
     else if (what < 11) this.#deliver(below(3) > 0);
-    else if (what < 14) this.#checkpoint();
+    else if (what < 14) this.#recorder.step(this.#nowMs);
     else if (what < 15) this.#fetch(below(MAX_DELIVERIES));
     else this.#pass();
   }
@@ -75,58 +67,44 @@ export class SimulatedBridge {
       this.#admit();
       for (let i = 0; i < 8; i++) this.#deliver(true);
       this.#nowMs++;
-      for (let i = 0; i < 5; i++) this.#checkpoint();
+      for (let i = 0; i < 5; i++) this.#recorder.step(this.#nowMs);
       if (!server.isDone || !this.#intake.isEmpty) continue;
-      if (this.#tracker.depth > 0 || this.#open.length > 0 || this.#plan !== null) continue;
+      if (this.#tracker.depth > 0 || this.#open.length > 0 || !this.#recorder.isIdle) continue;
       if (database.waiting === 0) break;
       for (let n = 0; n < MAX_DELIVERIES; n++) this.#fetch(n);
     }
-    this.#acknowledger.sendNow(false);
-    this.#arrive();
-  }
-
-  /** Ends in order: what is open goes into the queue, and all of it is acknowledged. A crash can come first. */
-  stop(): void {
-    const { below, database, epoch } = this.#options;
-    if (this.#plan !== null) this.#finishCheckpoint();
-    while (!this.isFenced && below(8) > 0) {
-      this.#plan = this.#tracker.plan(this.#nowMs, 0);
-      if (this.#plan === null) {
-        database.stop(epoch, this.#acknowledger.lsn);
-        this.#acknowledger.sendNow(true);
-        return;
-      }
-      this.#stage = 0;
-      for (const { ticket, isSending } of this.#plan.enqueue) {
-        if (isSending) this.#claimed[ticket.delivery.webhookId] = 1;
-      }
-      this.#finishCheckpoint();
-    }
-  }
-
-  /** What this process has told the slot. */
-  get acknowledged(): Lsn {
-    return this.#acknowledger.lsn;
+    this.#recorder.report();
   }
 
   get epoch(): number {
     return this.#options.epoch;
   }
 
-  /** The connection to the slot is gone; a status on its way arrives or not. */
+  /** Ends in order; a crash can come first. */
+  stop(): void {
+    this.#recorder.stop(this.#nowMs);
+  }
+
+  /** The connection to the slot is gone. */
   disconnect(): void {
-    if (this.#options.below(2) === 0) this.#arrive();
-    this.#isConnected = false;
-    this.#acknowledger.close();
+    this.#recorder.disconnect();
+  }
+
+  get acknowledged(): Lsn {
+    return this.#recorder.acknowledged;
+  }
+
+  get isFenced(): boolean {
+    return this.#recorder.isFenced;
   }
 
   #receive(frames: number): void {
     const { server, below, mutant } = this.#options;
-    for (let i = 0; i < frames && this.#isConnected; i++) {
+    for (let i = 0; i < frames && this.#recorder.isConnected; i++) {
       if (server.isDone && below(2) === 0) return;
       const { isInside } = server;
       const last = this.#intake.read(server.next(), isInside);
-      if (mutant === "acknowledge-received" && last?.type === "commit") this.#acknowledger.acknowledge(last.endLsn);
+      if (mutant === "acknowledge-received" && last?.type === "commit") this.#recorder.acknowledge(last.endLsn);
     }
   }
 
@@ -194,97 +172,21 @@ export class SimulatedBridge {
 
   /** Takes a row of the queue, if that delivery has one that nobody is dealing with. */
   #fetch(n: number): void {
-    if (!this.#options.database.isWaiting(n) || this.#claimed[n] === 1) return;
-    this.#claimed[n] = 1;
+    if (!this.#options.database.isWaiting(n) || !this.#recorder.claim(n)) return;
     const ticket = newTicket(DELIVERIES[n]!, null);
     ticket.isDurable = true;
     ticket.state = "ready";
     this.#open.push(ticket);
   }
 
-  /** Planned, written, taken note of, acknowledged: one of them at a time. */
-  #checkpoint(): void {
-    const { below } = this.#options;
-    const plan = this.#plan;
-    if (plan === null) return this.#planOne();
-    switch (this.#stage++) {
-      case 0:
-      case 1:
-        if (plan.isWorthWriting && !this.#isSkipped(plan)) this.#write(plan);
-        else this.#stage = 2;
-        return;
-      case 2:
-        this.#tracker.committed(plan);
-        for (const { ticket } of plan.requeue) this.#claimed[ticket.delivery.webhookId] = 0;
-        for (const { delivery } of plan.dequeue) this.#claimed[delivery.webhookId] = 0;
-        return;
-      default:
-        this.#acknowledger.acknowledge(plan.flushLsn);
-        this.#plan = null;
-        if (below(2) === 0) this.#acknowledger.sendNow(false);
-    }
-  }
-
-  #finishCheckpoint(): void {
-    while (this.#plan !== null && !this.isFenced) this.#checkpoint();
-  }
-
-  #planOne(): void {
-    const { below, mutant } = this.#options;
-    this.#plan = this.#tracker.plan(this.#nowMs);
-    if (this.#plan === null) return;
-    this.#stage = 0;
-    this.#isCursorFirst = below(2) === 0;
-    for (const { ticket, isSending } of this.#plan.enqueue) {
-      if (isSending) this.#claimed[ticket.delivery.webhookId] = 1;
-    }
-    if (mutant === "acknowledge-before-durable") this.#acknowledger.acknowledge(this.#plan.flushLsn);
-  }
-
-  #isSkipped({ records, enqueue, requeue, dequeue, configuration }: CheckpointPlan): boolean {
-    if (this.#options.mutant !== "unstored-without-bound") return false;
-    return records.length + enqueue.length + requeue.length + dequeue.length + configuration.length === 0;
-  }
-
-  /** One transaction, unless that is the mistake. */
-  #write(plan: CheckpointPlan): void {
-    const { database, epoch, below, mutant } = this.#options;
-    this.isFenced = database.epoch !== epoch && mutant !== "epoch-not-checked";
-    if (this.isFenced) return;
-    const isApart = mutant === "cursor-outside";
-    const isSecond = this.#stage === 2;
-    if (!isApart) this.#stage = 2;
-    if (mutant === "failed-write-ignored" && below(8) === 0) return;
-    if (!isApart || this.#isCursorFirst === isSecond) {
-      const enqueue =
-        mutant === "sending-not-queued" ? plan.enqueue.filter(({ isSending }) => !isSending) : plan.enqueue;
-      database.writeRows({ ...plan, enqueue });
-    }
-    if (!isApart || this.#isCursorFirst !== isSecond) database.writeCursor(plan);
-  }
-
   /** Time passes: graces end, statuses are sent and arrive. */
   #pass(): void {
     const { below, database } = this.#options;
     this.#nowMs += below(3);
-    if (!this.#isConnected) return;
-    if (below(2) === 0) this.#acknowledger.sendNow(false);
-    this.#arrive();
+    if (!this.#recorder.isConnected) return;
+    if (below(2) === 0) this.#recorder.report();
+    else this.#recorder.arrive();
     if (below(3) === 0) database.savedConfirmed = database.confirmed;
-  }
-
-  /** The library's way: on the wire is the LSN that it was given plus one. */
-  #send(text: string): void {
-    if (!this.#isConnected) return;
-    this.#arrive();
-    const [high, low] = text.split("/");
-    const lsn = BigInt(`0x${high}`) * 0x1_0000_0000n + BigInt(`0x${low}`);
-    this.#status = placeOf(lsn) + BYTE * (this.#options.mutant === "acknowledge-plus-one" ? 2 : 1);
-  }
-
-  #arrive(): void {
-    if (this.#status >= 0) this.#options.database.confirm(this.#status);
-    this.#status = -1;
   }
 }
 
