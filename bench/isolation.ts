@@ -100,7 +100,7 @@ async function measureEndpoint(scene: Scene, as: Behaviour): Promise<IsolationRu
     "select count(*) from walhook.webhook_queue where webhook = 'troubled' and not is_dead",
   );
   await troubled.reset();
-  await troubled.behave("accept");
+  await troubled.behave("steady");
   const seconds = await drainWhole(scene);
   const drained = { parked, seconds, tally: await troubled.tally() };
   await stage.admin("delete from walhook.webhook where name = 'troubled'");

@@ -1,9 +1,9 @@
 /**
  * How the endpoint behaves:
- * `accept` answers 200 at once, `fail` 500 at once; `refuse` does not listen; `hang` never answers; `slow` answers after
+ * `accept` answers 200 at once, `steady` after 20 ms, `fail` 500 at once; `refuse` does not listen; `hang` never answers; `slow` answers after
  * 10 s; `drip` sends a byte of its answer each 500 ms and never ends.
  */
-export type Behaviour = "accept" | "fail" | "refuse" | "hang" | "slow" | "drip";
+export type Behaviour = "accept" | "steady" | "fail" | "refuse" | "hang" | "slow" | "drip";
 
 /** What the receiver's process is told. */
 export type Instruction =
@@ -25,9 +25,11 @@ export interface Tally {
   readonly repeated: number;
   /** Of them those of an earlier version of their document than one that had come before; repeats are not counted. */
   readonly inverted: number;
+  /** Of them, under way at the same time. */
   readonly mostAtOnce: number;
   /** Different ids since the start, whatever was reset. */
   readonly distinct: number;
+  /** Of them, not answered yet. */
   readonly open: number;
   readonly firstAtMs: number | null;
   readonly lastAtMs: number | null;
