@@ -26,6 +26,9 @@ function next(): void {
   agent.dispatch(
     { origin, path: pathname, method: "POST", headers, body },
     {
+      onRequestStart: () => {},
+      onResponseStart: () => {},
+      onResponseData: () => {},
       onResponseEnd: () => {
         ended++;
         if (ended === Number(requests)) void agent.close();
