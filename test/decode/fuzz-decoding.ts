@@ -51,14 +51,16 @@ export async function decodeFrames(
     },
   };
   const configurationOids = new Map([[WEBHOOK_OID, "webhook"]] as const);
-  source.pipe(decode({ catalog, configurationOids, resumeAfter, maxChanges: 1 + below(5) })).subscribe({
-    next: (chunk) => {
-      chunks.push(chunk);
-      changes.push(...chunk.changes.map(inOneLine));
-    },
-    error: (error: unknown) => errors.push(error),
-    complete: () => (isComplete = true),
-  });
+  source
+    .pipe(decode({ catalog, configurationOids, resumeAfter, maxRowBytes: 2000, maxChanges: 1 + below(5) }))
+    .subscribe({
+      next: (chunk) => {
+        chunks.push(chunk);
+        changes.push(...chunk.changes.map(inOneLine));
+      },
+      error: (error: unknown) => errors.push(error),
+      complete: () => (isComplete = true),
+    });
   for (const frame of frames) {
     if (frame.kind === "keepalive") source.next(frame);
     else {

@@ -12,6 +12,8 @@ import { readRecordings } from "./golden/recording.ts";
 const FIRST_SEED = Number(process.env["WALHOOK_SEED"] ?? 1);
 const SCHEDULES = Number(process.env["WALHOOK_SCHEDULES"] ?? 3_000);
 const SECONDS = Number(process.env["WALHOOK_FUZZ_SECONDS"] ?? 0);
+/** Long enough for everything to have happened. */
+const IS_LONG = SCHEDULES >= 1_000;
 const OPTIONS = { timeout: 60_000 + 2_000 * SECONDS };
 
 const RECORDINGS = readRecordings();
@@ -76,7 +78,7 @@ describe("the parser", () => {
         }
       }
     });
-    expect([...seen].toSorted().join("")).toBe("BCDIMORTUY");
+    if (IS_LONG) expect([...seen].toSorted().join("")).toBe("BCDIMORTUY");
   });
 
   it(
@@ -96,7 +98,7 @@ describe("the parser", () => {
           }
         }
       });
-      expect([...refused].toSorted()).toEqual([...DAMAGES].toSorted());
+      if (IS_LONG) expect([...refused].toSorted()).toEqual([...DAMAGES].toSorted());
     },
   );
 });
@@ -147,7 +149,7 @@ describe("the decoder", () => {
         const problem = outcomeProblem(errors, isComplete) ?? orderProblem(changes, before, errors.length > 0);
         if (problem !== null) throw new Error(`seed ${seed}: ${problem}`, { cause: errors[0] });
       });
-      expect(failed).toBeGreaterThan(SCHEDULES / 3);
+      if (IS_LONG) expect(failed).toBeGreaterThan(SCHEDULES / 3);
     },
   );
 });
