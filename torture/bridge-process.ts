@@ -125,7 +125,7 @@ export class BridgeProcess {
     const failPoint = this.#lines.map((line) => /^torture: SIGKILL (.*)$/.exec(line)?.[1]).find(Boolean);
     const { onEnding, onCrash } = this.#options;
     if (signalCode === "SIGKILL" && failPoint !== undefined) onEnding(`died ${failPoint}`);
-    else if (signalCode === "SIGKILL" && this.#expected === "SIGKILL") onEnding("killed");
+    else if (signalCode !== null && signalCode === this.#expected) onEnding("killed");
     else if (this.#expected !== null && exitCode === 0) onEnding("stopped");
     // Told to stop while the database did not let it write: nothing is lost, the rest comes again.
     else if (this.#expected === "SIGTERM" && said("not stopped within 10 s")) onEnding("stopped too late");

@@ -5,8 +5,8 @@ export const FAIL_POINTS = [
   {
     name: "after START_REPLICATION",
     file: "session.js",
-    find: "const resumption = await takeOver(db, VERSION);",
-    replace: `torture.pass("after START_REPLICATION"); const resumption = await takeOver(db, VERSION);`,
+    find: "const closers = [() => stream.stop()];",
+    replace: `const closers = [() => stream.stop()]; torture.pass("after START_REPLICATION");`,
   },
   {
     name: "after the epoch was raised",
@@ -42,8 +42,8 @@ export const FAIL_POINTS = [
   {
     name: "before COMMIT",
     file: "record/checkpoint-writer.js",
-    find: "await moveCursor(trx, plan);",
-    replace: `await moveCursor(trx, plan); torture.pass("before COMMIT");`,
+    find: "await releaseLanes(trx, changes);",
+    replace: `await releaseLanes(trx, changes); torture.pass("before COMMIT");`,
   },
   {
     name: "after COMMIT",

@@ -47,7 +47,7 @@ export class FaultSchedule {
   async #injectAll(): Promise<void> {
     const { random } = this.#scenery;
     const { signal } = this.#ending;
-    for (;;) {
+    while (this.#faults.length > 0) {
       for (const fault of random.shuffled(this.#faults)) {
         await sleep(random.between(this.#gap.leastMs, this.#gap.mostMs), undefined, { signal }).catch(() => {});
         if (signal.aborted) return;

@@ -6,19 +6,22 @@ export interface TortureOptions {
   readonly seeds: number;
   /** How long each seed is worked on, without the drain. */
   readonly seconds: number;
+  /** Only faults whose kind contains this; null: all. */
+  readonly faults: string | null;
   /** Where the report is written as JSON. */
   readonly report: string | null;
   /** Names of mutants to be caught; empty: all of them; null: none, torture instead. */
   readonly mutants: readonly string[] | null;
 }
 
-export const HELP = `npm run torture -- [--seed N] [--seeds K] [--minutes M | --seconds S] [--report FILE.json]
+export const HELP = `npm run torture -- [--seed N] [--seeds K] [--minutes M | --seconds S] [--faults TEXT] [--report FILE.json]
 npm run torture -- --mutants [NAME…] [--report FILE.json]
 
 Works on a bridge with changes and faults, then compares what was committed, what arrived and what was logged.
   --seed     what chooses changes and faults (default: the time); printed
   --seeds    how many runs, each with the next seed (default 1)
   --minutes  how long a run disturbs, without the drain at its end (default 2)
+  --faults   only those whose name contains this text
   --report   also writes the report there
   --mutants  puts known mistakes back, one at a time, and sees that each is noticed
 Exit codes: 0 all zeroes are zero and all mutants were caught, 1 not so, 2 wrong usage.
@@ -35,6 +38,7 @@ export function parseOptions(args: readonly string[]): TortureOptions {
       minutes: { type: "string" },
       seconds: { type: "string" },
       report: { type: "string" },
+      faults: { type: "string" },
       mutants: { type: "boolean" },
     },
   });
@@ -43,6 +47,7 @@ export function parseOptions(args: readonly string[]): TortureOptions {
     seed: numberOf("seed", values.seed) ?? Math.floor(Date.now() / 1000) % 1_000_000,
     seeds: numberOf("seeds", values.seeds) ?? 1,
     seconds: numberOf("seconds", values.seconds) ?? (numberOf("minutes", values.minutes) ?? 2) * 60,
+    faults: values.faults ?? null,
     report: values.report ?? null,
     mutants: values.mutants === true ? positionals : null,
   };

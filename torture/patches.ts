@@ -11,7 +11,7 @@ export interface Patch {
   readonly replace: string;
 }
 
-/** All patches of the named fail points and mutants. */
+/** All patches of the named fail points and mutants, in the order in which they are applied. */
 export function patchesNamed(names: readonly string[]): readonly Patch[] {
   const all: readonly Patch[] = [...FAIL_POINTS, ...MUTANTS];
   const unknown = names.find((name) => !all.some((patch) => patch.name === name));

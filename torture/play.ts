@@ -10,9 +10,11 @@ export interface Played {
   readonly violations: Violations;
   /** From the scenario's beginning to the verdict. */
   readonly ms: number;
+  /** Where data and logs are, kept because a mutant was not noticed, or something else was. */
+  readonly kept: string | null;
 }
 
-const DRAIN_MS = 15_000;
+const DRAIN_MS = 8_000;
 
 /** Plays a scenario in a world of its own, with a mutant in its bridges or without. */
 export async function play(scenario: Scenario, mutant: string | null): Promise<Played> {
@@ -29,13 +31,22 @@ export async function play(scenario: Scenario, mutant: string | null): Promise<P
   const contenders = [await contender("bridge-a"), await contender("bridge-b")] as const;
   const app = await world.connect("app");
   const superuser = await world.connect("postgres");
+  let isKept = true;
   try {
     const begin = Date.now();
     await scenario.play(new Stage(world, contenders, app, superuser));
     const drained = await drain(world, DRAIN_MS);
     for (const { process } of contenders) await process.stop(mutant === null ? "SIGTERM" : "SIGKILL");
     const { violations } = await judge(world, drained, crashes);
-    return { violations, ms: Date.now() - begin };
+    isKept = violations.isEmpty === (mutant !== null);
+    return { violations, ms: Date.now() - begin, kept: isKept ? world.folder : null };
+  } catch (error) {
+    throw new Error(
+      `${scenario.name}: ${String(error)} (kept: ${world.folder})\n${(crashes.examples["bridge crashes"] ?? []).join("\n")}`,
+      {
+        cause: error,
+      },
+    );
   } finally {
     for (const { process, proxy } of contenders) {
       await process.stop("SIGKILL");
@@ -43,6 +54,6 @@ export async function play(scenario: Scenario, mutant: string | null): Promise<P
     }
     await app.end();
     await superuser.end();
-    await world.close(false);
+    await world.close(isKept);
   }
 }

@@ -12,8 +12,8 @@ export interface Proxy {
   readonly port: number;
   /** From now on: `late` takes 200 ms in each direction, `dribble` passes few bytes at a time. */
   behave(network: Network): void;
-  /** From now on the present connections pass nothing and are not closed: half-open. New ones work. */
-  abandon(): void;
+  /** From now on the present connections, or those for replication, pass nothing and are not closed: half-open. New ones work. */
+  abandon(which?: "all" | "replication"): void;
   /** Resets all connections. */
   cut(): void;
   close(): Promise<void>;
@@ -23,6 +23,7 @@ export interface Proxy {
 interface Pair {
   readonly sockets: readonly [Socket, Socket];
   isDead: boolean;
+  isReplication: boolean;
 }
 
 export async function startProxy(targetPort: number): Promise<Proxy> {
@@ -31,8 +32,10 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
 
   const server = createServer({ noDelay: true }, (client) => {
     const upstream = connect({ port: targetPort, host: "127.0.0.1", noDelay: true });
-    const pair: Pair = { sockets: [client, upstream], isDead: false };
+    const pair: Pair = { sockets: [client, upstream], isDead: false, isReplication: false };
     pairs.add(pair);
+    // The first message names what the connection is for.
+    client.once("data", (startup) => (pair.isReplication = startup.includes("\0replication\0")));
     join(client, upstream, pair);
     join(upstream, client, pair);
   });
@@ -77,8 +80,8 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
     behave: (as) => {
       network = as;
     },
-    abandon: () => {
-      for (const pair of pairs) pair.isDead = true;
+    abandon: (which = "all") => {
+      for (const pair of pairs) if (which === "all" || pair.isReplication) pair.isDead = true;
     },
     cut,
     close: async () => {

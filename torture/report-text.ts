@@ -40,7 +40,7 @@ export function formatRun(report: RunReport): string {
 }
 
 /** A mutant's report for people. */
-export function formatMutant({ mutant, scenario, caughtBy, example, seconds, control }: MutantReport): string {
+export function formatMutant({ mutant, scenario, caughtBy, example, seconds, control, kept }: MutantReport): string {
   const verdict = caughtBy.length === 0 ? "NOT CAUGHT" : `caught by: ${caughtBy.join(", ")}`;
   const without = control.length === 0 ? "all zero" : `NOT ZERO: ${control.join(", ")}`;
   return [
@@ -48,6 +48,7 @@ export function formatMutant({ mutant, scenario, caughtBy, example, seconds, con
     `  ${verdict}, after ${seconds} s`,
     `  scenario: ${scenario}; without the mutant: ${without}`,
     ...(caughtBy.length === 0 ? [] : [toLine(example).slice(0, 300)]),
+    ...kept.map((folder) => `  kept: ${folder}`),
   ].join("\n");
 }
 

@@ -15,6 +15,8 @@ import { startWorld } from "./world.ts";
 export interface RunOptions {
   readonly seed: number;
   readonly seconds: number;
+  /** Only faults whose kind contains this; null: all. */
+  readonly faults: string | null;
 }
 
 const WRITERS = 4;
@@ -22,7 +24,7 @@ const WRITERS = 4;
 const LONG_RUN_SECONDS = 240;
 
 /** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
-export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
+export async function run({ seed, seconds, faults: only }: RunOptions): Promise<RunReport> {
   const random = new Random(seed);
   const startedMs = Date.now();
   const world = await startWorld();
@@ -44,7 +46,8 @@ export async function run({ seed, seconds }: RunOptions): Promise<RunReport> {
   const hugeRows = isLong ? 100_000 : 10_000;
   const gap = isLong ? { leastMs: 1000, mostMs: 5000 } : { leastMs: 500, mostMs: 2000 };
   const workload = new Workload({ world, random: random.fork(), writers: WRITERS, hugeRows });
-  const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, FAULTS, gap);
+  const chosen = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
+  const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, chosen, gap);
   workload.start();
   faults.start();
   await sleep(seconds * 1000);

@@ -4,7 +4,6 @@ import { isAccepted, readArrivals, type Arrival } from "./arrival.ts";
 import { changesOn, type Changes } from "./changes.ts";
 import type { FailPointName } from "./fail-points.ts";
 import type { Contender } from "./fault.ts";
-import { END_WALSENDER } from "./process-faults.ts";
 import { TABLES, type WatchedTable } from "./watched-table.ts";
 import type { World } from "./world.ts";
 
@@ -49,10 +48,6 @@ export class Stage {
   arm({ process }: Contender, name: FailPointName): () => Promise<void> {
     process.arm({ name, passes: 1, signal: "SIGSTOP" });
     return () => this.until(`stands still ${name}`, async () => process.lines.includes(`torture: SIGSTOP ${name}`));
-  }
-
-  async endWalsender(): Promise<void> {
-    await this.superuser.query(END_WALSENDER);
   }
 
   /** Keeps checkpoints from being written meanwhile. */

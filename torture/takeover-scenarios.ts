@@ -1,4 +1,5 @@
-import { tableNamed, type Scenario } from "./scenario.ts";
+import { END_WALSENDER } from "./process-faults.ts";
+import { tableNamed, type Scenario, type Stage } from "./scenario.ts";
 
 const composite = tableNamed("composite");
 
@@ -10,8 +11,7 @@ export const WAKES_AFTER_TAKEOVER: Scenario = {
     const isFrozen = stage.arm(stage.a, "before a checkpoint");
     await stage.changes.insert(composite, 1, 1);
     await isFrozen();
-    // The server would notice after wal_sender_timeout; the connection for checkpoints stays.
-    await stage.endWalsender();
+    await losesSlotUnnoticed(stage);
     await stage.start(stage.b);
     await stage.until("the other one has logged it", () => stage.isLogged(1, 0));
     stage.a.process.signal("SIGCONT");
@@ -27,7 +27,7 @@ export const CHECKPOINT_DURING_TAKEOVER: Scenario = {
     const isFrozen = stage.arm(stage.a, "before a checkpoint");
     await stage.changes.insert(composite, 1, 1);
     await isFrozen();
-    await stage.endWalsender();
+    await losesSlotUnnoticed(stage);
     stage.b.process.start();
     await stage.arm(stage.b, "after START_REPLICATION")();
     stage.a.process.signal("SIGCONT");
@@ -36,3 +36,9 @@ export const CHECKPOINT_DURING_TAKEOVER: Scenario = {
     await stage.isLogged(2, 1500);
   },
 };
+
+/** The server gives up a client that it has not heard of, who does not learn of it; its connection for checkpoints works. */
+async function losesSlotUnnoticed({ a, superuser }: Stage): Promise<void> {
+  a.proxy.abandon("replication");
+  await superuser.query(END_WALSENDER);
+}
