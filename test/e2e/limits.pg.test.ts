@@ -125,9 +125,9 @@ describe("bodies of the queue", () => {
     const db = new Kysely<Database>({
       dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: system.db.url }) }),
     });
-    const page = async (maxBytes: number): Promise<number> =>
-      (await fetchDue(db, { rooms, claimed: [], limit: 100, maxBytes })).length;
-    expect([await page(1), await page(bytes + 1), await page(3 * bytes), await page(10 * bytes)]).toEqual([
+    const page = async (limitBytes: number): Promise<number> =>
+      (await fetchDue(db, { rooms, claimed: [], limit: 100, limitBytes })).tickets.length;
+    expect([await page(1), await page(2 * bytes), await page(3 * bytes + 1), await page(10 * bytes)]).toEqual([
       1, 2, 3, 10,
     ]);
     await db.destroy();
