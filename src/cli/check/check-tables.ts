@@ -71,6 +71,15 @@ function judge(table: TableFacts): Finding[] {
       ),
     );
   }
+  if (table.missesAttached) {
+    findings.push(
+      warning(
+        where(table),
+        "rows of a partition that is attached while the bridge runs are missed: PostgreSQL 14 without walhook_guard",
+        "As a superuser: psql -f sql/070_guard.sql; until then restart the bridge after each ATTACH PARTITION.",
+      ),
+    );
+  }
   if (table.isInAllPublication) findings.push(...identities(table));
   return findings;
 }

@@ -22,6 +22,8 @@ export interface TableFacts {
   readonly needsAllChanges: boolean;
   /** Whether a webhook needs the row before a change. */
   readonly needsOldRow: boolean;
+  /** Whether rows of a partition that is attached while the bridge runs are missed: on PostgreSQL 14 without the guard. */
+  readonly missesAttached: boolean;
   /** The table itself, or the leaves of a partitioned one. */
   readonly leaves: readonly LeafFacts[];
 }
@@ -70,6 +72,9 @@ const TABLE_FACTS = `
     ) as "isInAllPublication",
     needs.all_changes as "needsAllChanges",
     needs.old_values as "needsOldRow",
+    coalesce(class.relkind = 'p', false) and current_setting('server_version_num')::integer < 150000 and not exists (
+      select from pg_catalog.pg_event_trigger where evtname = 'walhook_guard' and evtenabled in ('O', 'A')
+    ) as "missesAttached",
     coalesce(leaves.list, '[]'::jsonb) as leaves
   from needs
   cross join (select nspowner from pg_catalog.pg_namespace where nspname = 'walhook') as schema

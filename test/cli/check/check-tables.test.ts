@@ -15,6 +15,7 @@ const GOOD: TableFacts = {
   isInInsertPublication: false,
   isInAllPublication: true,
   needsAllChanges: true,
+  missesAttached: false,
   needsOldRow: false,
   leaves: [{ name: "orders", replicaIdentity: "d", isIdentifiable: true }],
 };
@@ -75,6 +76,13 @@ describe("checkTables", () => {
     expect(judged({ leaves, needsOldRow: true })).toEqual([
       "warning partition orders_2026 of orders -> ALTER TABLE orders_2026 REPLICA IDENTITY FULL;",
     ]);
+  });
+
+  test("on PostgreSQL 14 without the guard, a watched partitioned table is a warning", () => {
+    const [finding] = checkTables([{ ...GOOD, missesAttached: true }]);
+    expect(finding).toMatchObject({ level: "warning", where: "table orders" });
+    expect(finding?.what).toContain("attached while the bridge runs are missed");
+    expect(finding?.remedy).toContain("sql/070_guard.sql");
   });
 });
 
