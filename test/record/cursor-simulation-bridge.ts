@@ -1,3 +1,4 @@
+import type { Chunk } from "../../src/decode/chunk.ts";
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
 import { Tracker, type ConfigurationEffect } from "../../src/record/tracker.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
@@ -29,6 +30,8 @@ export class SimulatedBridge {
   readonly #intake: SimulatedIntake;
   readonly #tracker: Tracker;
   readonly #recorder: SimulatedRecorder;
+  /** Of a chunk whose first parts have been admitted. */
+  #rest: Chunk | null = null;
   /** Deliveries that somebody is dealing with. */
   readonly #open: Ticket[] = [];
   #nowMs = 0;
@@ -68,7 +71,7 @@ export class SimulatedBridge {
       for (let i = 0; i < 8; i++) this.#deliver(true);
       this.#nowMs++;
       for (let i = 0; i < 5; i++) this.#recorder.step(this.#nowMs);
-      if (!server.isDone || !this.#intake.isEmpty) continue;
+      if (!server.isDone || !this.#intake.isEmpty || this.#rest !== null) continue;
       if (this.#tracker.depth > 0 || this.#open.length > 0 || !this.#recorder.isIdle) continue;
       if (database.waiting === 0) break;
       for (let n = 0; n < MAX_DELIVERIES; n++) this.#fetch(n);
@@ -108,9 +111,22 @@ export class SimulatedBridge {
     }
   }
 
+  /** A chunk, or what is rendered of it at a time: only the last part tells its flush LSN and its configuration. */
+  #nextPart(): Chunk | null {
+    const { below, mutant } = this.#options;
+    const chunk = this.#rest ?? this.#intake.shift();
+    this.#rest = null;
+    const size = 1 + below(4);
+    if (chunk === null || chunk.changes.length <= size || below(2) === 0) return chunk;
+    this.#rest = { ...chunk, changes: chunk.changes.slice(size) };
+    const { position } = chunk.changes[size - 1]!;
+    const flushLsn = mutant === "part-as-whole" ? chunk.flushLsn : 0n;
+    return { changes: chunk.changes.slice(0, size), position, flushLsn, bytes: 0, configuration: [] };
+  }
+
   #admit(): void {
     const { wal, database } = this.#options;
-    const chunk = this.#intake.shift();
+    const chunk = this.#nextPart();
     if (chunk === null) return;
     const tickets: Ticket[] = [];
     for (const { position } of chunk.changes) {

@@ -22,6 +22,8 @@ export const MUTANTS = [
   "sending-not-queued",
   /** Something is merged behind a configuration change. */
   "merged-behind-configuration",
+  /** A part of a chunk acknowledges all of it. */
+  "part-as-whole",
   /** A checkpoint that was not committed counts as one that was. */
   "failed-write-ignored",
   /** A bridge that was taken over goes on writing. */
