@@ -21,9 +21,12 @@ export type Match = { readonly webhook: Webhook; readonly event: DocEvent } & (
 /** Why a webhook is held: its events wait undecided. By webhook number. */
 export type Held = ReadonlyMap<number, string>;
 
+/** Pairs of an event and a webhook that are looked at together: 500 events and 10,000 webhooks make five million. */
+const MAX_CANDIDATES = 100_000;
+
 /**
  * Finds the webhooks that fire for these events, in the events' order; conditions are asked of Postgres
- * in one statement for all. A rejection means that nothing was decided (the connection is gone).
+ * together. A rejection means that nothing was decided (the connection is gone).
  */
 export async function match(
   events: readonly DocEvent[],
@@ -31,7 +34,24 @@ export async function match(
   held: Held,
   conditions: Pick<Conditions, "ask">,
 ): Promise<readonly Match[]> {
-  const candidates = findCandidates(events, inForce, held);
+  const matches: Match[] = [];
+  let candidates: Candidate[] = [];
+  for (const event of events) {
+    for (const webhook of inForce.onTable(event.change.relation.oid)?.get(event.name) ?? []) {
+      candidates.push(toCandidate(webhook, event, held.get(webhook.id)));
+    }
+    if (candidates.length < MAX_CANDIDATES) continue;
+    for (const found of await decide(candidates, conditions)) matches.push(found);
+    candidates = [];
+  }
+  const rest = await decide(candidates, conditions);
+  return matches.length === 0 ? rest : [...matches, ...rest];
+}
+
+async function decide(
+  candidates: readonly Candidate[],
+  conditions: Pick<Conditions, "ask">,
+): Promise<readonly Match[]> {
   const questions = collectQuestions(candidates);
   if (questions.length === 0) return candidates.map(settle).filter((found) => found !== null);
   const answers = await conditions.ask(questions.map(({ question }) => question));
@@ -49,16 +69,6 @@ interface Candidate {
   readonly event: DocEvent;
   readonly obstacle: { readonly kind: "undecidable" | "undecided"; readonly reason: string } | null;
   verdict: Verdict | null;
-}
-
-function findCandidates(events: readonly DocEvent[], inForce: InForce, held: Held): readonly Candidate[] {
-  const candidates: Candidate[] = [];
-  for (const event of events) {
-    const webhooks = inForce.onTable(event.change.relation.oid)?.get(event.name);
-    if (webhooks === undefined) continue;
-    for (const webhook of webhooks) candidates.push(toCandidate(webhook, event, held.get(webhook.id)));
-  }
-  return candidates;
 }
 
 function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | undefined): Candidate {
