@@ -19,11 +19,11 @@ async function main(args: readonly string[]): Promise<number> {
   return options.mutants === null ? torture(options) : checkMutants(options.mutants, options.report);
 }
 
-async function torture({ seed, seeds, seconds, faults, report }: TortureOptions): Promise<number> {
+async function torture({ seed, seeds, seconds, faults, isKept, report }: TortureOptions): Promise<number> {
   const runs: RunReport[] = [];
   for (let i = 0; i < seeds; i++) {
     console.log(`seed ${seed + i}, ${seconds} s`);
-    runs.push(await run({ seed: seed + i, seconds, faults }));
+    runs.push(await run({ seed: seed + i, seconds, faults, isKept }));
     console.log(`${formatRun(runs.at(-1)!)}\n`);
     if (report !== null) await writeFile(report, `${JSON.stringify({ runs }, null, 2)}\n`);
   }

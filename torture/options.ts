@@ -10,11 +10,14 @@ export interface TortureOptions {
   readonly faults: string | null;
   /** Where the report is written as JSON. */
   readonly report: string | null;
+  /** Data and logs of each run stay also where all is well. */
+  readonly isKept: boolean;
   /** Names of mutants to be caught; empty: all of them; null: none, torture instead. */
   readonly mutants: readonly string[] | null;
 }
 
-export const HELP = `npm run torture -- [--seed N] [--seeds K] [--minutes M | --seconds S] [--faults TEXT] [--report FILE.json]
+export const HELP = `npm run torture -- [--seed N] [--seeds K] [--minutes M | --seconds S] [--faults TEXT] [--keep]
+                   [--report FILE.json]
 npm run torture -- --mutants [NAME…] [--report FILE.json]
 
 Works on a bridge with changes and faults, then compares what was committed, what arrived and what was logged.
@@ -22,6 +25,7 @@ Works on a bridge with changes and faults, then compares what was committed, wha
   --seeds    how many runs, each with the next seed (default 1)
   --minutes  how long a run disturbs, without the drain at its end (default 2)
   --faults   only those whose name contains this text
+  --keep     keeps data and logs of every run; else only where something was not as it must be
   --report   also writes the report there
   --mutants  puts known mistakes back, one at a time, and sees that each is noticed
 Exit codes: 0 all zeroes are zero and all mutants were caught, 1 not so, 2 wrong usage.
@@ -39,6 +43,7 @@ export function parseOptions(args: readonly string[]): TortureOptions {
       seconds: { type: "string" },
       report: { type: "string" },
       faults: { type: "string" },
+      keep: { type: "boolean" },
       mutants: { type: "boolean" },
     },
   });
@@ -49,6 +54,7 @@ export function parseOptions(args: readonly string[]): TortureOptions {
     seconds: numberOf("seconds", values.seconds) ?? (numberOf("minutes", values.minutes) ?? 2) * 60,
     faults: values.faults ?? null,
     report: values.report ?? null,
+    isKept: values.keep === true,
     mutants: values.mutants === true ? positionals : null,
   };
 }

@@ -29,7 +29,9 @@ export interface RunReport {
   readonly recoveryMs: Percentiles;
   readonly maxRetainedWalMb: number;
   readonly maxResidentMb: number;
-  /** Where data and logs are, kept because something was not as it must be. */
+  /** Every fault, in order. */
+  readonly injected: readonly Injected[];
+  /** Where data and logs are, where they were kept. */
   readonly kept: string | null;
 }
 
@@ -86,6 +88,7 @@ export function reportOf(facts: RunFacts): RunReport {
     recoveryMs: recovered(injected),
     maxRetainedWalMb: Math.round(watch.maxRetainedBytes / 1024 / 1024),
     maxResidentMb: Math.round(watch.maxResidentMb),
+    injected,
     kept: facts.kept,
   };
 }

@@ -17,14 +17,17 @@ export interface RunOptions {
   readonly seconds: number;
   /** Only faults whose kind contains this; null: all. */
   readonly faults: string | null;
+  /** Whether data and logs stay also where all is well. */
+  readonly isKept: boolean;
 }
 
-const WRITERS = 4;
 /** From this length on, huge transactions have their full size, and faults the time to show all their consequences. */
 const LONG_RUN_SECONDS = 240;
+const LONG = { writers: 4, hugeRows: 100_000, gap: { leastMs: 1000, mostMs: 5000 } };
+const SHORT = { writers: 2, hugeRows: 10_000, gap: { leastMs: 500, mostMs: 1500 } };
 
 /** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
-export async function run({ seed, seconds, faults: only }: RunOptions): Promise<RunReport> {
+export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }: RunOptions): Promise<RunReport> {
   const random = new Random(seed);
   const startedMs = Date.now();
   const world = await startWorld();
@@ -42,10 +45,8 @@ export async function run({ seed, seconds, faults: only }: RunOptions): Promise<
   );
   for (const { process } of contenders) process.start();
   const watch = new Watch(world, contenders);
-  const isLong = seconds >= LONG_RUN_SECONDS;
-  const hugeRows = isLong ? 100_000 : 10_000;
-  const gap = isLong ? { leastMs: 1000, mostMs: 5000 } : { leastMs: 500, mostMs: 2000 };
-  const workload = new Workload({ world, random: random.fork(), writers: WRITERS, hugeRows });
+  const { writers, hugeRows, gap } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
+  const workload = new Workload({ world, random: random.fork(), writers, hugeRows });
   const chosen = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
   const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, chosen, gap);
   workload.start();
@@ -61,7 +62,7 @@ export async function run({ seed, seconds, faults: only }: RunOptions): Promise<
   }
   await watch.close();
   const comparison = await judge(world, drained, crashes);
-  const isKept = !comparison.violations.isEmpty;
+  const isKept = isAlwaysKept || !comparison.violations.isEmpty;
   await world.close(isKept);
   return reportOf({
     seed,
