@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Resident memory of a process in MB; 0 where it is gone. */
 export function residentMb(pid: number): number {
@@ -14,16 +14,35 @@ export function peakResidentMb(pid: number): number | null {
 
 /** Processor time of all its threads so far, user and system, in seconds; null where the system does not say. */
 export function cpuSeconds(pid: number): number | null {
+  const user = readStatField(String(pid), 11);
+  const system = readStatField(String(pid), 12);
+  const CLOCK_TICKS = 100;
+  return user === null || system === null ? null : (user + system) / CLOCK_TICKS;
+}
+
+/**
+ * A field of /proc/<pid>/stat, counted from the state, which is 0.
+ * https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+ */
+function readStatField(pid: string, index: number): number | null {
   try {
-    // The name in parentheses may hold blanks. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-      .replace(/^.*\) /s, "")
-      .split(" ");
-    const CLOCK_TICKS = 100;
-    return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
+    // The name in parentheses before it may hold blanks.
+    return Number(
+      readFileSync(`/proc/${pid}/stat`, "utf8")
+        .replace(/^.*\) /s, "")
+        .split(" ")[index],
+    );
   } catch {
     return null;
   }
+}
+
+/** The same of all processes that it has started and that live now, such as a server's backends. */
+export function childrenCpuSeconds(parent: number): number | null {
+  if (process.platform !== "linux") return null;
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const children = pids.filter((pid) => readStatField(pid, 1) === parent);
+  return children.reduce((sum, pid) => sum + (cpuSeconds(Number(pid)) ?? 0), 0);
 }
 
 /** A field of /proc/<pid>/status in kB; null elsewhere than on Linux. */

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import pg from "pg";
 import { type PostgresServer, startPostgres } from "../demo/postgres.ts";
 import { Bridge } from "./bridge.ts";
 import { LagWatch } from "./lag-watch.ts";
+import { childrenCpuSeconds } from "./process-facts.ts";
 import { Receiver } from "./receiver.ts";
 import { until } from "./wait.ts";
 import { Writer, type WriterOrder } from "./writer.ts";
@@ -119,6 +121,12 @@ export class Stage {
       return slot?.["done"] === true;
     };
     await until("the slot's progress", isDone, { withinMs });
+  }
+
+  /** Processor time of the server's processes that live now, in seconds. */
+  get serverCpuSeconds(): number {
+    const pid = readFileSync(join(this.server.dataDir, "postmaster.pid"), "utf8").split("\n")[0];
+    return childrenCpuSeconds(Number(pid)) ?? Number.NaN;
   }
 
   /** Something to end with the stage. */
