@@ -26,6 +26,8 @@ create or replace trigger webhook_header_06_size before insert or update on walh
 create or replace trigger webhook_data_06_size before insert or update on walhook.webhook_data
   for each row execute function walhook.validate_size();
 
+revoke all on function walhook.validate_size() from public;
+
 insert into walhook.migration (version, name) values (90, 'limits') on conflict do nothing;
 
 commit;

@@ -80,6 +80,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const closeAll = async (): Promise<void> => {
     for (const close of closers.toReversed()) await close();
   };
+  const keep = <T extends { close(): Promise<void> | void }>(part: T): T => {
+    closers.push(() => part.close());
+    return part;
+  };
   try {
     await requireUnmoved(pool, former);
     const resumption = await takeOver(db, VERSION);
@@ -87,29 +91,30 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     const inForce = new InForce(resumption.inForce);
     const client = await connect(settings.databaseUrl, `${APPLICATION_NAME} checkpoint`);
     closers.push(() => client.end().catch(() => {}));
-    const conditions = new Conditions({
-      connection: connectionConfig(settings.databaseUrl, `${APPLICATION_NAME} conditions`),
-      timeoutMs: settings.conditionTimeoutMs,
-    });
-    closers.push(() => conditions.close());
+    const conditions = keep(
+      new Conditions({
+        connection: connectionConfig(settings.databaseUrl, `${APPLICATION_NAME} conditions`),
+        timeoutMs: settings.conditionTimeoutMs,
+      }),
+    );
     const deliveryId = deliveryIds(slot);
 
     const { promise: over, reject: fail } = deferred<never>();
-    const rights = new RightsWatch(db, () => inFlight.wake(), fail);
-    closers.push(() => rights.close());
-    const inFlight: InFlight = await InFlight.open({
-      db,
-      transport,
-      conditions,
-      inForce,
-      held: () => rights.held,
-      settings,
-      onAttempt,
-      onProgress: () => recorder.poke(),
-      onFailure: fail,
-      start: resumption,
-    });
-    closers.push(() => inFlight.close());
+    const rights = keep(new RightsWatch(db, () => inFlight.wake(), fail));
+    const inFlight: InFlight = keep(
+      await InFlight.open({
+        db,
+        transport,
+        conditions,
+        inForce,
+        held: () => rights.held,
+        settings,
+        onAttempt,
+        onProgress: () => recorder.poke(),
+        onFailure: fail,
+        start: resumption,
+      }),
+    );
     const recorder: Recorder = new Recorder({
       tracker: inFlight.tracker,
       writer: new CheckpointWriter(client, resumption.epoch),
@@ -124,17 +129,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     closers.push(() => recorder.abandon());
     // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
     await rights.start();
-    const publications = new PublicationWatch(pool, slot.walLsn, fail);
-    closers.push(() => publications.close());
-    publications.start();
-    const partitions = new LogPartitions(db, settings.retentionDays, () => {});
-    closers.push(() => partitions.close());
-    partitions.start();
-    const unused = new UnusedConditions(db);
-    closers.push(() => unused.close());
-    unused.start();
-    const leaves = new LeafIdentities(db);
-    closers.push(() => leaves.close());
+    keep(new PublicationWatch(pool, slot.walLsn, fail)).start();
+    keep(new LogPartitions(db, settings.retentionDays)).start();
+    keep(new UnusedConditions(db)).start();
+    const leaves = keep(new LeafIdentities(db));
     const matcher = new Matcher(inForce, () => rights.held, conditions);
 
     const delivered$: Observable<void> = stream.frames.pipe(

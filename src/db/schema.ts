@@ -214,4 +214,6 @@ export interface BridgeTable {
   readonly version: string | null;
   readonly started_at: NullableTimestamp;
   readonly updated_at: GeneratedTimestamp;
+  readonly maintenance: string | null;
+  readonly maintenance_at: NullableTimestamp;
 }
