@@ -8,7 +8,7 @@ import { applyRepairs } from "./apply-repair.ts";
 import { fencedError } from "./bridge-row.ts";
 import { copyToLog } from "./log-copy.ts";
 import { copyToQueue, queueDueAtMs } from "./queue-copy.ts";
-import { releaseLanes, type LaneChange } from "./release-lanes.ts";
+import { lanesToRelease, releaseLanes, type LaneChange } from "./release-lanes.ts";
 import type { CheckpointPlan, QueueState } from "./tracker.ts";
 
 /** How the number of rows in the queue changed, by webhook. */
@@ -76,18 +76,6 @@ function kyselyOn(client: pg.Client): Kysely<Database> {
   const single = Object.assign(client, { release: () => {} });
   const pool = { connect: async () => single, end: async () => {} } as unknown as pg.Pool;
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-}
-
-/** What stands in a lane that something left, or that something blocked was added to. */
-function lanesToRelease(plan: CheckpointPlan): LaneChange[] {
-  const isBlocked = ({ dueAtMs, isSending }: QueueState): boolean => !isSending && dueAtMs === null;
-  return [
-    ...plan.dequeue,
-    ...plan.requeue
-      .filter((state) => !state.holdsLane && (state.isDead || isBlocked(state)))
-      .map(({ ticket }) => ticket),
-    ...plan.enqueue.filter((state) => !state.holdsLane && isBlocked(state)).map(({ ticket }) => ticket),
-  ].filter(({ delivery }) => delivery.isOrdered);
 }
 
 async function requeue(trx: Kysely<Database>, states: readonly QueueState[], nowMs: number): Promise<void> {

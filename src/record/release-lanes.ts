@@ -1,11 +1,25 @@
 import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Database } from "../db/schema.ts";
+import type { Ticket } from "../deliver/ticket.ts";
 import type { Delivery } from "../render/delivery.ts";
+import type { CheckpointPlan, QueueState } from "./tracker.ts";
 
 /** Who left a lane, or was added to it. */
 export interface LaneChange {
   readonly delivery: Pick<Delivery, "webhookId" | "docname" | "oldDocname">;
   readonly isBarrier: boolean;
+}
+
+/** What stands in a lane that something left, or that something blocked was added to. */
+export function lanesToRelease(plan: Pick<CheckpointPlan, "enqueue" | "requeue" | "dequeue">): Ticket[] {
+  const isBlocked = ({ dueAtMs, isSending }: QueueState): boolean => !isSending && dueAtMs === null;
+  return [
+    ...plan.dequeue,
+    ...plan.requeue
+      .filter((state) => !state.holdsLane && (state.isDead || isBlocked(state)))
+      .map(({ ticket }) => ticket),
+    ...plan.enqueue.filter((state) => !state.holdsLane && isBlocked(state)).map(({ ticket }) => ticket),
+  ].filter(({ delivery }) => delivery.isOrdered);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { comparePositions, START, type Position } from "../../src/decode/position.ts";
 import { queueDueAtMs } from "../../src/record/queue-copy.ts";
+import { lanesToRelease } from "../../src/record/release-lanes.ts";
 import type { CheckpointPlan, QueueState } from "../../src/record/tracker.ts";
 import type { Mutant } from "./simulation-mutants.ts";
 import { conflicts, UNORDERED, type Change, type SimulatedRepair } from "./simulation-wal.ts";
@@ -38,7 +39,7 @@ export class SimulatedDatabase {
 
   /** A checkpoint, all of it. */
   write(plan: CheckpointPlan, { changeOf, repairs, claimed, nowMs }: WriteContext): void {
-    const freed = lanesToRelease(plan).map((id) => changeOf.get(id)!);
+    const freed = lanesToRelease(plan).map(({ delivery }) => changeOf.get(delivery.id)!);
     for (const { delivery, outcome } of plan.records) this.log.push({ id: delivery.id, outcome });
     for (const state of plan.enqueue) {
       const change = changeOf.get(state.ticket.delivery.id)!;
@@ -114,16 +115,6 @@ export class SimulatedDatabase {
     const isMistaken = this.#mutant === "unordered-blocked" && !state.isSending;
     return { attempts, isDead, holdsLane, dueAtMs: isMistaken ? dueAtMs : queueDueAtMs(state, nowMs) };
   }
-}
-
-/** What something left, or something blocked was added to, as the checkpoint writer has it. */
-function lanesToRelease({ enqueue, requeue, dequeue }: CheckpointPlan): readonly string[] {
-  const isBlocked = ({ dueAtMs, isSending }: QueueState): boolean => !isSending && dueAtMs === null;
-  const left = requeue.filter((state) => !state.holdsLane && (state.isDead || isBlocked(state)));
-  const added = enqueue.filter((state) => !state.holdsLane && isBlocked(state));
-  return [...dequeue, ...left.map(({ ticket }) => ticket), ...added.map(({ ticket }) => ticket)]
-    .filter(({ delivery }) => delivery.isOrdered)
-    .map(({ delivery }) => delivery.id);
 }
 
 function sharesName(a: Change, b: Change): boolean {
