@@ -10,7 +10,7 @@ export interface BridgeOptions {
   readonly conditionTimeoutMs?: number;
   /** How long the cursor waits for a delivery before the delivery moves into the queue. Default 1,000. */
   readonly graceMs?: number;
-  /** Bytes of WAL in memory at which the socket is paused. Default 16 MiB. */
+  /** Changes in memory, the bodies made of them, and bodies from the queue may each take so many bytes. Default 16 MiB, at least 4. */
   readonly maxBytesInFlight?: number;
   /** Deliveries open in memory at which the pipe waits. Default 4,000. */
   readonly maxOpenDeliveries?: number;

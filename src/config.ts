@@ -78,10 +78,10 @@ export const OPTIONS = {
     env: "WALHOOK_MAX_BYTES_IN_FLIGHT",
     flag: "max-bytes-in-flight",
     unit: "bytes",
-    min: 1_048_576,
+    min: 4_194_304,
     max: 17_179_869_184,
     default: 16_777_216,
-    help: "changes kept in memory; beyond it Walhook stops reading until some are dealt with",
+    help: "changes in memory, their bodies, and bodies from the queue, each; beyond it Walhook waits until some are dealt with",
   },
   maxOpenDeliveries: {
     type: "integer",

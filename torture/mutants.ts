@@ -12,9 +12,9 @@ export const MUTANTS: readonly Patch[] = [
   {
     name: "acknowledges what was only received",
     file: "replication/replication-stream.js",
-    find: 'if (frame.kind === "data")\n                this.#heldBytes += frame.bytes.length;',
+    find: 'if (frame.kind === "data")\n                this.#heldBytes += weightOf(frame);',
     replace: `if (frame.kind === "data") {
-      this.#heldBytes += frame.bytes.length;
+      this.#heldBytes += weightOf(frame);
       this.#acknowledger.acknowledge(frame.lsn);
     }`,
   },

@@ -25,7 +25,7 @@ export interface Chunk {
   readonly position: Position;
   /** End of the last transaction passed whole at the end of this chunk, or a keepalive's LSN: safe to acknowledge. */
   readonly flushLsn: Lsn;
-  /** Bytes of WAL payload, for back-pressure. */
+  /** What its frames count for back-pressure, see `weightOf`. */
   readonly bytes: number;
 }
 

@@ -26,7 +26,7 @@ export interface DecodeOptions {
   readonly maxRowBytes?: number;
   /** Default 500. */
   readonly maxChanges?: number;
-  /** Bytes of WAL payload a chunk; default 1 MiB. */
+  /** What the frames of a chunk may weigh; default 1 MiB. */
   readonly maxBytes?: number;
 }
 

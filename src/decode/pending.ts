@@ -21,7 +21,7 @@ export interface PendingChange {
   readonly oversized: readonly number[] | null;
   /** Length of its own frame: the same on every replay. */
   readonly frameBytes: number;
-  /** Bytes of frames to be told with it: its own and those before it that gave nothing. */
+  /** What the frames to be told with it weigh: its own and those before it that gave nothing. */
   readonly bytes: number;
 }
 

@@ -1,4 +1,4 @@
-import type { Frame } from "../replication/frame.ts";
+import { type Frame, weightOf } from "../replication/frame.ts";
 import { type Lsn, formatLsn } from "../replication/lsn.ts";
 import { type ConfigurationChange, type ConfigurationTable, endOfTransaction } from "./chunk.ts";
 import { DecodeError } from "./decode-error.ts";
@@ -51,7 +51,7 @@ export class TransactionReader {
     this.#maxRowBytes = maxRowBytes;
   }
 
-  /** Bytes of frames read since the last pending thing; asking takes them. */
+  /** Bytes (see `weightOf`) of frames read since the last pending thing; asking takes them. */
   takeUnclaimedBytes(): number {
     const bytes = this.#unclaimedBytes;
     this.#unclaimedBytes = 0;
@@ -66,7 +66,7 @@ export class TransactionReader {
       return;
     }
     this.#frameBytes = frame.bytes.length;
-    this.#unclaimedBytes += this.#frameBytes;
+    this.#unclaimedBytes += weightOf(frame);
     this.#readMessage(parsePgoutput(frame.bytes, this.#rowLimit(frame.bytes)), frame.lsn, pending);
   }
 

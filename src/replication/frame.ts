@@ -1,5 +1,13 @@
 import type { Lsn } from "./lsn.ts";
 
+/** What is made of a row of a few bytes takes some hundred of them: 300,000 such rows in 16 MiB would be 800 MB. */
+const OBJECT_BYTES = 512;
+
+/** What a data frame counts against the bytes that may be in memory: its own, and the objects that are made of it. */
+export function weightOf({ bytes }: { readonly bytes: Buffer }): number {
+  return bytes.length + OBJECT_BYTES;
+}
+
 /**
  * What arrives on the replication connection, in wire order.
  *

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import { Observable, type Subscriber } from "rxjs";
 import { Acknowledger } from "./acknowledger.ts";
-import type { Frame } from "./frame.ts";
+import { type Frame, weightOf } from "./frame.ts";
 import { quotePublicationNames, quoteSlotName } from "./identifiers.ts";
 import type { Lsn } from "./lsn.ts";
 import { ReplicationLostError } from "./replication-lost-error.ts";
@@ -14,8 +14,8 @@ export interface ReplicationOptions {
   readonly slotName: string;
   readonly publicationNames: readonly string[];
   /**
-   * Bytes received and not released at which the socket is paused; resumed at half of it. Default 64 MiB; at least
-   * 1 MiB where `decode` follows, which holds back up to 256 KiB until more has come.
+   * Bytes (see `weightOf`) received and not released at which the socket is paused; resumed at half of it. Default
+   * 64 MiB; at least 4 MiB where `decode` follows, which holds back up to 1,000 changes until more has come.
    */
   readonly highWaterBytes?: number;
   /** How long connecting and starting may take, in milliseconds. Default 30,000. */
@@ -32,7 +32,7 @@ export interface ReplicationStream {
   acknowledge(flushLsn: Lsn): void;
   /** What the server was told, or is being told: the slot stands there or before. */
   readonly acknowledgedLsn: Lsn;
-  /** So many bytes of data frames have been dealt with. */
+  /** So many bytes of data frames, as `weightOf` counts them, have been dealt with. */
   release(bytes: number): void;
   /** Sends the last acknowledgement, waits up to 2 s until the server has read it, and closes. Never rejects. */
   stop(): Promise<void>;
@@ -143,7 +143,7 @@ class LibraryStream implements ReplicationStream {
     this.#receivedAt = performance.now();
     if (this.#ending !== null) return;
     try {
-      if (frame.kind === "data") this.#heldBytes += frame.bytes.length;
+      if (frame.kind === "data") this.#heldBytes += weightOf(frame);
       if (this.#subscriber !== null) this.#subscriber.next(frame);
       else this.#early.push(frame.kind === "data" ? { ...frame, bytes: Buffer.from(frame.bytes) } : frame);
       this.#balance();

@@ -28,8 +28,8 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 it("a row larger than the high-water mark that moves between partitions does not hold the socket back for good", async () => {
-  await using decoding = await decodeFrom(database, {}, { highWaterBytes: 1024 * 1024 });
-  await database.query("insert into place select g, 'a', repeat('x', 3000000) from generate_series(1, 3) g");
+  await using decoding = await decodeFrom(database, {}, { highWaterBytes: 4 * 1024 * 1024 });
+  await database.query("insert into place select g, 'a', repeat('x', 5000000) from generate_series(1, 3) g");
   await database.query("update place set region = 'b'");
   const changes = await decoding.until(3 + 2 + 1 + 2 + 1 + 20 + 2);
   const kinds = changes.filter(({ relation }) => relation.table === "place").map((change) => change.kind);

@@ -5,6 +5,7 @@ import { type DecodeOptions, decode } from "../../src/decode/decode.ts";
 import { START } from "../../src/decode/position.ts";
 import type { RowChange } from "../../src/decode/row-change.ts";
 import type { ReplicationOptions, ReplicationStream } from "../../src/replication/replication-stream.ts";
+import { weightOf } from "../../src/replication/frame.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { open } from "../replication/streaming.ts";
@@ -13,7 +14,7 @@ import { open } from "../replication/streaming.ts";
 export interface Decoding {
   readonly chunks: Chunk[];
   readonly changes: RowChange[];
-  /** Bytes of data frames that were received. */
+  /** What the data frames that were received weigh. */
   readonly receivedBytes: number;
   readonly error: Error | null;
   readonly stream: ReplicationStream;
@@ -38,7 +39,7 @@ export async function decodeFrom(
   const subscription = stream.frames
     .pipe(
       tap((frame) => {
-        if (frame.kind === "data") decoding.receivedBytes += frame.bytes.length;
+        if (frame.kind === "data") decoding.receivedBytes += weightOf(frame);
       }),
       decode({ catalog: catalogOf(database), configurationOids: new Map(), resumeAfter: START, ...options }),
     )

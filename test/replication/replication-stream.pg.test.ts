@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { weightOf } from "../../src/replication/frame.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import type { ReplicationStream } from "../../src/replication/replication-stream.ts";
 import { type TestDatabase, createDatabase } from "../support/database.ts";
@@ -303,7 +304,7 @@ describe("the replication stream", () => {
 });
 
 function heldBytes(frames: readonly { readonly kind: string; readonly bytes?: Buffer }[]): number {
-  return frames.reduce((sum, frame) => sum + (frame.bytes?.length ?? 0), 0);
+  return frames.reduce((sum, { bytes }) => sum + (bytes === undefined ? 0 : weightOf({ bytes })), 0);
 }
 
 /** Whether the server has seen so many of our status messages since the first look at it. */
