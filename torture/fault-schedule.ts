@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fault, Scenery } from "./fault.ts";
 
@@ -16,6 +17,10 @@ export interface Gap {
   readonly leastMs: number;
   readonly mostMs: number;
 }
+
+/** How often a fault waits until the one before is overcome: who is never well is not disturbed either. */
+const MERCY = 0.7;
+const MERCY_MS = 8000;
 
 /** Injects faults in rounds, all of them in a new order each time, until it is told to end. */
 export class FaultSchedule {
@@ -50,10 +55,20 @@ export class FaultSchedule {
     while (this.#faults.length > 0) {
       for (const fault of random.shuffled(this.#faults)) {
         await sleep(random.between(this.#gap.leastMs, this.#gap.mostMs), undefined, { signal }).catch(() => {});
+        if (random.chance(MERCY)) await this.#deliveryAfterLast();
         if (signal.aborted) return;
         this.#inject(fault);
       }
     }
+  }
+
+  /** Waits for a sign that the last fault is overcome. */
+  async #deliveryAfterLast(): Promise<void> {
+    const { arrivals } = this.#scenery.world;
+    const lastMs = this.injected.at(-1)?.atMs ?? 0;
+    const deadline = Date.now() + MERCY_MS;
+    while (statSync(arrivals).mtimeMs <= lastMs && Date.now() < deadline && !this.#ending.signal.aborted)
+      await sleep(50);
   }
 
   #inject(fault: Fault): void {

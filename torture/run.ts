@@ -23,8 +23,8 @@ export interface RunOptions {
 
 /** From this length on, huge transactions have their full size, and faults the time to show all their consequences. */
 const LONG_RUN_SECONDS = 240;
-const LONG = { writers: 4, hugeRows: 100_000, gap: { leastMs: 1000, mostMs: 5000 } };
-const SHORT = { writers: 2, hugeRows: 10_000, gap: { leastMs: 500, mostMs: 1500 } };
+const LONG = { writers: 4, hugeRows: 100_000, hugeEveryMs: 100_000, gap: { leastMs: 1000, mostMs: 5000 } };
+const SHORT = { writers: 2, hugeRows: 10_000, hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
 
 /** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
 export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }: RunOptions): Promise<RunReport> {
@@ -45,8 +45,8 @@ export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }:
   );
   for (const { process } of contenders) process.start();
   const watch = new Watch(world, contenders);
-  const { writers, hugeRows, gap } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
-  const workload = new Workload({ world, random: random.fork(), writers, hugeRows });
+  const { gap, ...size } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
+  const workload = new Workload({ world, random: random.fork(), ...size });
   const chosen = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
   const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, chosen, gap);
   workload.start();

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "./random.ts";
 import { SchemaChanges } from "./schema-changes.ts";
 import { TABLES, type WatchedTable } from "./watched-table.ts";
-import { write } from "./writer.ts";
+import { HUGE, TRANSACTIONS } from "./transactions.ts";
+import { write, type WriterOptions } from "./writer.ts";
 import type { World } from "./world.ts";
 
 export interface WorkloadOptions {
@@ -10,6 +11,8 @@ export interface WorkloadOptions {
   readonly random: Random;
   readonly writers: number;
   readonly hugeRows: number;
+  /** A huge transaction comes so often, in ms. */
+  readonly hugeEveryMs: number;
 }
 
 /** The application: several writers, and somebody who changes the schema beside them. */
@@ -32,23 +35,34 @@ export class Workload {
   }
 
   start(): void {
-    const { world, random, writers, hugeRows } = this.#options;
-    this.#writers = Promise.all(
-      Array.from({ length: writers }, () =>
-        write({
-          world,
-          random: random.fork(),
-          signal: this.#ending.signal,
-          scene: {
-            tables: this.#tables,
-            hugeRows,
-            gid: () => `prepared ${++this.#gid}`,
-            finishPrepared: (gid, isCommitted) => this.#finishLater(gid, isCommitted),
-          },
-          onTransaction: (kind, error) => this.#count(kind, error),
-        }),
-      ),
+    const { random, writers, hugeEveryMs } = this.#options;
+    const many = Array.from({ length: writers }, () =>
+      this.#write((choice) => ({ kind: choice.weighted(TRANSACTIONS), pauseMs: choice.between(2, 30) })),
     );
+    let isFirst = true;
+    const huge = this.#write((choice) => {
+      const kind = isFirst ? choice.weighted(TRANSACTIONS) : HUGE;
+      isFirst = false;
+      return { kind, pauseMs: hugeEveryMs * (0.5 + random.next() / 2) };
+    });
+    this.#writers = Promise.all([...many, huge]);
+  }
+
+  #write(next: WriterOptions["next"]): Promise<void> {
+    const { world, random, hugeRows } = this.#options;
+    return write({
+      world,
+      next,
+      random: random.fork(),
+      signal: this.#ending.signal,
+      scene: {
+        tables: this.#tables,
+        hugeRows,
+        gid: () => `prepared ${++this.#gid}`,
+        finishPrepared: (gid, isCommitted) => this.#finishLater(gid, isCommitted),
+      },
+      onTransaction: (kind, error) => this.#count(kind, error),
+    });
   }
 
   /** Ends when each writer has ended its transaction, and none is left prepared. */

@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { Random } from "./random.ts";
-import { TRANSACTIONS, type Scene } from "./transactions.ts";
+import type { Scene, TransactionKind } from "./transactions.ts";
 import type { World } from "./world.ts";
 
 export interface WriterOptions {
   readonly world: World;
   readonly random: Random;
   readonly scene: Omit<Scene, "client" | "random">;
+  /** What it makes next, and how long it waits behind it, in ms. */
+  readonly next: (random: Random) => { readonly kind: TransactionKind; readonly pauseMs: number };
   /** Aborted when it is time to end. */
   readonly signal: AbortSignal;
   /** A transaction was committed, rolled back on purpose, or failed. */
@@ -18,7 +20,7 @@ export interface WriterOptions {
 const SESSION = "set lock_timeout = '2s'; set idle_in_transaction_session_timeout = '20s'";
 
 /** Makes transaction after transaction until it is told to end; connects again whenever it has lost its connection. */
-export async function write({ world, random, scene, signal, onTransaction }: WriterOptions): Promise<void> {
+export async function write({ world, random, scene, next, signal, onTransaction }: WriterOptions): Promise<void> {
   while (!signal.aborted) {
     let client: pg.Client | null = null;
     try {
@@ -34,16 +36,16 @@ export async function write({ world, random, scene, signal, onTransaction }: Wri
 
   async function writeOn(client: pg.Client): Promise<void> {
     while (!signal.aborted) {
-      const { name, run } = random.weighted(TRANSACTIONS);
+      const { kind, pauseMs } = next(random);
       let failure: Error | null = null;
       try {
-        await run({ ...scene, client, random });
+        await kind.run({ ...scene, client, random });
       } catch (error) {
         failure = error instanceof Error ? error : new Error(String(error));
       }
-      onTransaction(name, failure);
+      onTransaction(kind.name, failure);
       if (failure !== null && !isServersRefusal(failure)) throw failure;
-      await sleep(random.between(2, 30));
+      await sleep(pauseMs, undefined, { signal }).catch(() => {});
     }
   }
 }
