@@ -7,6 +7,9 @@ import { sleep, until } from "./wait.ts";
 const LANE_LENGTH = 5;
 /** How long the memory of a bridge with a full queue and a dead endpoint is watched. */
 const WATCH_MS = 15_000;
+/** Time for filling the queue and for the slot to pass it, before the deliveries are due. */
+const FILL_MS = 10_000;
+const FILL_MS_EACH = 0.08;
 
 /** A start with a long queue. */
 export const parked: Scenario = {
@@ -33,7 +36,14 @@ async function measure(context: ScenarioContext): Promise<Report> {
            ('troubled', 'parked', 'after_insert, on_update', '${troubled.url}/', array_fill('5 s'::interval, array[100]))`);
   await letBridgeLearn(stage);
   context.note(`filling the queue with ${deliveries} deliveries`);
-  await fillQueue(stage, deliveries);
+  const dueAtMs = Date.now() + FILL_MS + deliveries * FILL_MS_EACH;
+  await fillQueue(stage, deliveries, dueAtMs);
+  // The slot passes the WAL of filling, as it would have where deliveries are parked one by one.
+  const passing = stage.bridge();
+  await stage.caughtUp();
+  await passing.stop();
+  await stage.look("checkpoint");
+  await sleep(Math.max(0, dueAtMs - Date.now()));
 
   // Committed while no bridge runs: the first thing that it can deliver.
   await stage.app("insert into event values (1, 0, 'first')");
@@ -123,7 +133,7 @@ async function letBridgeLearn(stage: Stage): Promise<void> {
 }
 
 /** As if they had been parked long ago: the first of each document is due, the others wait behind it. */
-async function fillQueue(stage: Stage, deliveries: number): Promise<void> {
+async function fillQueue(stage: Stage, deliveries: number, dueAtMs: number): Promise<void> {
   const body = `'{"type":"public.parked.on_update","timestamp":"2026-01-01T00:00:00.000000Z","data":{"doctype":"public.parked","doc":{"id":'
      || (i - 1) / ${LANE_LENGTH} || ',"n":' || (i - 1) % ${LANE_LENGTH} || ',"note":"' || repeat('x', 300) || '"}}}'`;
   await stage.look(
@@ -131,7 +141,7 @@ async function fillQueue(stage: Stage, deliveries: number): Promise<void> {
        change_lsn, change_index, event_number, xid, commit_time, attempts, due_at, method, content_type, headers, body)
      select 'msg_parked_' || lpad(i::text, 12, '0'), w.id, w.name, 'request', 'public.parked', ((i - 1) / ${LANE_LENGTH})::text,
        'on_update', 'live', '0/100'::pg_lsn + i, '0/100'::pg_lsn + i, 0, 1, 1, now(), 1,
-       case when (i - 1) % ${LANE_LENGTH} = 0 then now() end, 'POST', 'application/json', '[]', convert_to(${body}, 'UTF8')
+       case when (i - 1) % ${LANE_LENGTH} = 0 then to_timestamp(${dueAtMs} / 1000.0) end, 'POST', 'application/json', '[]', convert_to(${body}, 'UTF8')
      from walhook.webhook w, generate_series(1, ${deliveries}) i where w.name = 'troubled'`,
   );
   await stage.look("vacuum analyze walhook.webhook_queue");
