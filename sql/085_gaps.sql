@@ -173,6 +173,44 @@ insert into walhook.published (publication, relation, member, is_broken)
    where not exists (select from walhook.published m where m.relation = w.doctype_oid)
   on conflict do nothing;
 
+-- A table that has REPLICA IDENTITY FULL of its own ----------------------------------------------------------------
+
+create or replace function walhook.require_publishable(relation oid) returns void
+  language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  obstacle record;
+begin
+  if walhook.is_published(relation, 'walhook_all') or not (select n.all_changes from walhook.needs(relation) n) then return; end if;
+  select c.oid::regclass as member, p.problem into obstacle
+    from unnest(walhook.members(relation)) m join pg_class c on c.oid = m and c.relreplident = 'f'
+   cross join lateral walhook.full_identity_problem(c.oid) p
+   where p.problem is not null limit 1;
+  if obstacle.problem is not null then
+    raise exception '% has REPLICA IDENTITY FULL, but %', obstacle.member, obstacle.problem
+      using errcode = 'object_not_in_prerequisite_state',
+        detail = 'Published, it would make the application''s own UPDATEs and DELETEs fail.',
+        hint = format('Give it a primary key and alter table %s replica identity default; or make the column STORED.', obstacle.member);
+  end if;
+end $$;
+comment on function walhook.require_publishable(oid) is
+  'Fails where a table, or a partition of it, could not be published for UPDATE and DELETE as it is, though its replica identity is FULL already.';
+
+create or replace function walhook.check_publishable() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'UPDATE' and (to_jsonb(new) - '{enabled,modified_at}'::text[]) = (to_jsonb(old) - '{enabled,modified_at}'::text[]) then
+    return null;
+  end if;
+  perform walhook.require_publishable(new.doctype_oid);
+  return null;
+end $$;
+comment on function walhook.check_publishable() is 'Trigger, before a table is published: refuses one whose own statements would fail.';
+
+create or replace trigger webhook_48_check_publishable after insert or update on walhook.webhook
+  for each row execute function walhook.check_publishable();
+
 -- Accepting -------------------------------------------------------------------------------------------------------
 
 create or replace function walhook.repair_publications() returns integer
@@ -211,6 +249,7 @@ begin
     if broken.is_configuration then
       execute format('alter publication %I add table only %s', broken.publication, broken.relation::regclass);
     else
+      perform walhook.require_publishable(broken.relation);
       perform walhook.publish_doctype(broken.relation,
         coalesce((select bool_or(w.allow_replica_identity_full) from walhook.webhook w where w.doctype_oid = broken.relation), true));
     end if;
@@ -246,7 +285,7 @@ comment on function walhook.cancel_orphans() is
 
 -- Rights ----------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.published_now(), walhook.publication_problems(), walhook.notice_unpublished(),
+revoke all on function walhook.require_publishable(oid), walhook.check_publishable(), walhook.published_now(), walhook.publication_problems(), walhook.notice_unpublished(),
   walhook.record_published(), walhook.repair_publications(), walhook.cancel_orphans() from public;
 
 do $$

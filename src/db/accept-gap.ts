@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { WalhookError } from "../errors.ts";
+import { classify, WalhookError } from "../errors.ts";
 import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
 import { requireInstalled } from "./bridge-slot.ts";
 import { createAndRecord, dropForgotten, SLOT_LOCK } from "./create-bridge-slot.ts";
@@ -56,16 +56,21 @@ export async function readOpenGap(client: pg.Client): Promise<OpenGap | null> {
   return { gap, slotName: facts.slotName, walLsn: facts.walLsn, queued: rows[0]?.queued ?? 0 };
 }
 
-/** Publications are their owner's; the server's own HINT, where it has one, names the exact GRANT. */
+/**
+ * Publications are their owner's, and a table may have become one that cannot be published. The server's own HINT, where
+ * it has one, names the exact statement.
+ */
 async function repair(client: pg.Client): Promise<void> {
   try {
     await restorePublications(client);
   } catch (error) {
-    const { code, hint, message } = error as { code?: string; hint?: string; message: string };
-    if (code !== "42501") throw error;
+    const { code, kind, message } = classify(error);
+    if (kind === "retry") throw error;
+    const { hint } = error as { hint?: string };
+    const otherwise = code === "no_right" ? "Run it as the role that installed Walhook, or as a superuser." : null;
     throw new WalhookError(`the publications cannot be repaired: ${message}`, {
-      code: "no_right",
-      hint: hint ?? "Run it as the role that installed Walhook, or as a superuser.",
+      code,
+      hint: hint ?? otherwise,
       cause: error,
     });
   }

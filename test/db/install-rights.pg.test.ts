@@ -63,6 +63,29 @@ async function tryWebhook(role: string, database: string): Promise<void> {
   );
 }
 
+/** What `walhook accept-gap` does about publications that are gone, with the rights of whoever installed. */
+async function tryRepair(role: string, database: string): Promise<void> {
+  await sql(role, database, "drop publication walhook_insert, walhook_all");
+  expect(await sql(role, database, "select kind from walhook.publication_problems()")).toHaveLength(2);
+  await sql(role, database, "select walhook.repair_publications()");
+  expect(await sql(role, database, "select problem from walhook.publication_problems()")).toEqual([]);
+  const owners = "select distinct pubowner = (select nspowner from pg_namespace where nspname = 'walhook') as same";
+  expect(await sql(role, database, `${owners} from pg_publication`)).toEqual([{ same: true }]);
+  const published = await sql(
+    role,
+    database,
+    "select tablename::text as name from pg_publication_tables where pubname = 'walhook_all' order by 1",
+  );
+  expect(published.map(({ name }) => name)).toEqual([
+    "orders",
+    "repair",
+    "webhook",
+    "webhook_data",
+    "webhook_header",
+    "webhook_secret",
+  ]);
+}
+
 describe("installing", () => {
   it("without CREATEROLE, where no role of Walhook exists: the installing role owns everything and is the bridge", async () => {
     await sql("postgres", "postgres", "create role plain login replication");
@@ -85,6 +108,7 @@ describe("installing", () => {
     );
     expect(asked).toHaveLength(1);
     await sql("plain", "plain", "select walhook.author_rights()");
+    await tryRepair("plain", "plain");
     expect(await sql("postgres", "postgres", "select from pg_roles where rolname like 'walhook%'")).toEqual([]);
   });
 
@@ -135,6 +159,8 @@ describe("installing", () => {
       `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url, condition)
        values ('w', 'orders', 'on_trash', 'https://example.com', 'doc.status = ''Paid''')`,
     );
+    await sql("shop", "created", "insert into orders values (1, 'x'); delete from orders");
+    await tryRepair("creator", "created");
     await sql("shop", "created", "insert into orders values (1, 'x'); delete from orders");
   });
 

@@ -9,6 +9,18 @@ beforeEach(async () => {
 });
 afterEach(() => world.drop());
 
+test("every table of Walhook's own that is published is on record, so that it is missed when it is taken out", async () => {
+  const own = await world.look(
+    `select r.prrelid::regclass::text as name, m.member = r.oid as is_recorded
+     from pg_publication_rel r
+     join pg_publication p on p.oid = r.prpubid and p.pubname = 'walhook_all'
+     join pg_class c on c.oid = r.prrelid and c.relnamespace = 'walhook'::regnamespace
+     left join walhook.published m on m.relation = r.prrelid and m.publication = p.pubname order by 1`,
+  );
+  expect(own.length).toBeGreaterThanOrEqual(5);
+  for (const table of own) expect(table).toMatchObject({ is_recorded: true });
+});
+
 describe("while the bridge is stopped, a gap is", () => {
   test("a publication that was dropped; the other tables lose nothing where the slot can go on", async () => {
     await world.runAndStop(1);
@@ -78,6 +90,22 @@ describe("while the bridge is stopped, a gap is", () => {
        alter publication walhook_all add table orders where (id > 10)`,
     );
     await world.expectAccepted(await world.expectGap("table_unpublished"), 2);
+  });
+
+  test("a table that has become one that cannot be published: accepting says why, until its webhooks are gone", async () => {
+    if ((await serverMajor(world.db)) < 18) return;
+    await world.app("create table notes (id int, body text)");
+    await world.webhook("note", "notes", "on_trash");
+    await world.runAndStop(1);
+    await world.app("alter table notes add column size int generated always as (length(body)) virtual");
+    const row = await world.expectGap("table_unpublished");
+    expect(row["last_error"]).toContain("notes");
+    expect(await world.cli("accept-gap", "--yes")).toMatchObject({
+      code: 3,
+      err: expect.stringContaining("it has a virtual generated column"),
+    });
+    await world.admin("delete from walhook.webhook where name = 'note'");
+    await world.expectAccepted(row, 2);
   });
 
   test("a role that may not repair a publication is told who may, and the gap stays open", async () => {

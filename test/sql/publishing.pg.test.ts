@@ -128,6 +128,15 @@ describe("a table", () => {
       "create table computed (id int primary key, a int, b int generated always as (a + 1) virtual)",
     );
     expect((await refusal(watched.webhook("v", "computed", "on_trash"))).message).toContain("virtual generated column");
+    // FULL already, by its owner's wish: unpublished, its statements go well.
+    await watched.app.query("alter table computed replica identity full");
+    expect((await refusal(watched.webhook("v", "computed", "on_update"))).message).toContain(
+      "has REPLICA IDENTITY FULL",
+    );
+    await watched.webhook("v", "computed", "after_insert");
+    await watched.app.query("insert into computed values (7, 1); update computed set a = 2; delete from computed");
+    await watched.admin.query("delete from walhook.webhook");
+    await watched.app.query("alter table computed replica identity default");
     await watched.webhook("v", "computed", "on_update");
     await watched.app.query(
       "insert into computed (id, a) values (1, 1); update computed set a = 2; delete from computed",
