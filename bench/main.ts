@@ -13,6 +13,7 @@ import { manyWebhooks } from "./many-webhooks.ts";
 import { parked } from "./parked.ts";
 import { formatReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
+import { Stage } from "./stage.ts";
 import { takeover } from "./takeover.ts";
 
 const SCENARIOS: readonly Scenario[] = [
@@ -26,6 +27,10 @@ const SCENARIOS: readonly Scenario[] = [
   idle,
 ];
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  // oxlint-disable-next-line unicorn/no-process-exit -- what is being measured does not end by itself.
+  process.once(signal, () => void Stage.closeAll().finally(() => process.exit(130)));
+}
 process.exitCode = await main(process.argv.slice(2));
 
 /** Exit codes: 0 measured, 1 something failed, 2 wrong usage; a goal that is not met is a result like another. */

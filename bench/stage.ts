@@ -40,6 +40,7 @@ export class Stage {
   readonly #folder: string;
   readonly #looker: pg.Client;
   readonly #closers: (() => unknown)[] = [];
+  static readonly #open = new Set<Stage>();
 
   private constructor(server: PostgresServer, folder: string, cli: string, looker: pg.Client, version: string) {
     this.server = server;
@@ -58,7 +59,14 @@ export class Stage {
     await once(server.url("bench"), GRANTS);
     const looker = await connect(server.url("bench"));
     const { rows } = await looker.query<{ version: string }>("select current_setting('server_version') as version");
-    return new Stage(server, folder, cli, looker, rows[0]?.version ?? "");
+    const stage = new Stage(server, folder, cli, looker, rows[0]?.version ?? "");
+    Stage.#open.add(stage);
+    return stage;
+  }
+
+  /** Ends all that runs, as on Ctrl-C. */
+  static async closeAll(): Promise<void> {
+    await Promise.all([...Stage.#open].map((stage) => stage.close()));
   }
 
   /** As superuser, to look and to prepare. */
@@ -140,6 +148,7 @@ export class Stage {
   }
 
   async close(): Promise<void> {
+    Stage.#open.delete(this);
     for (const close of this.#closers.toReversed()) await close();
     await this.#looker.end().catch(() => {});
     await this.server.stop("immediate").catch(() => {});
