@@ -21,20 +21,22 @@ declare global {
   var torture: Torture;
 }
 
-let armed: Arming | null = null;
-let passes = 0;
-process.on("message", (arming: Arming) => {
-  armed = arming;
-  passes = 0;
-});
+/** What is armed, and how many passes are left. */
+const armed = new Map<string, Arming>();
+process.on("message", (arming: Arming) => armed.set(arming.name, arming));
 // The channel to the test is no reason to stay.
 process.channel?.unref();
 
 globalThis.torture = {
   pass: (name) => {
-    if (armed?.name !== name || ++passes < armed.passes) return;
-    const { signal } = armed;
-    armed = null;
+    const arming = armed.get(name);
+    if (arming === undefined) return;
+    const { signal, passes } = arming;
+    if (passes > 1) {
+      armed.set(name, { ...arming, passes: passes - 1 });
+      return;
+    }
+    armed.delete(name);
     writeSync(2, `torture: ${signal} ${name}\n`);
     process.kill(process.pid, signal);
     // Not a step further: the signal may take a moment.

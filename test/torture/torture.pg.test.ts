@@ -39,7 +39,7 @@ describe(`two bridges, ${SECONDS} s of faults of all kinds, seed ${SEED}`, () =>
       const { runs } = JSON.parse(await readFile(file, "utf8")) as { runs: [RunReport] };
       report = runs[0];
     },
-    (SECONDS + 120) * 1000,
+    (SECONDS + 240) * 1000,
   );
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -51,9 +51,9 @@ describe(`two bridges, ${SECONDS} s of faults of all kinds, seed ${SEED}`, () =>
     expect(report.duplicates).not.toHaveProperty("unexplained");
   });
 
-  it("there was something to lose: changes by the thousand, and a fault about every second", () => {
+  it("there was something to lose: changes by the thousand, and a fault every other second", () => {
     expect(report.expected).toBeGreaterThan(1000);
-    expect(Object.values(report.faults).reduce((sum, { count }) => sum + count, 0)).toBeGreaterThan(SECONDS / 2.5);
+    expect(Object.values(report.faults).reduce((sum, { count }) => sum + count, 0)).toBeGreaterThan(SECONDS / 4);
   });
 });
 
