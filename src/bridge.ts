@@ -9,6 +9,7 @@ import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
 import { UndiciTransport } from "./deliver/undici-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { classify } from "./errors.ts";
+import { GapError } from "./db/gap.ts";
 import { gapOfError } from "./db/gap-of-error.ts";
 import { showEnded, showFailure, showGap } from "./record/bridge-row.ts";
 import { openSession, type Session, type Tenure } from "./session.ts";
@@ -125,7 +126,11 @@ class DatabaseBridge implements Bridge {
           if (signal.aborted) await this.#session.stop();
           await this.#session.done;
         } catch (error) {
-          if (signal.aborted) break;
+          if (signal.aborted) {
+            // Found as it was stopped: who starts it again must not miss it.
+            if (error instanceof GapError) await this.#showGap(error, db).catch(() => {});
+            break;
+          }
           if (openedAt !== null && performance.now() - openedAt > HEALTHY_AFTER_MS) failures = 0;
           openedAt = null;
           await this.#recoverFrom(error, db, pool, failures++);
@@ -142,22 +147,25 @@ class DatabaseBridge implements Bridge {
   }
 
   /** Waits where the same attempt can succeed later; throws where somebody has to act. */
-  async #recoverFrom(error: unknown, db: Kysely<Database>, pool: pg.Pool, failures: number): Promise<void> {
-    const epoch = this.#tenure?.epoch ?? null;
-    const gap = await gapOfError(error, pool).catch(() => null);
-    const { kind, code } = classify(gap ?? error);
+  async #recoverFrom(reported: unknown, db: Kysely<Database>, pool: pg.Pool, failures: number): Promise<void> {
+    const error = await gapOfError(reported, pool).catch(() => reported);
+    const { kind, code } = classify(error);
     if (kind === "fatal") {
-      if (gap !== null) await showGap(db, epoch, gap.gap, gap.hint).catch(() => {});
+      if (error instanceof GapError) await this.#showGap(error, db).catch(() => {});
       // The row belongs to whoever has taken over.
-      else if (code !== "fenced") await showFailure(db, epoch, error).catch(() => {});
-      this.#announce("failed", gap ?? error);
-      throw gap ?? error;
+      else if (code !== "fenced") await showFailure(db, this.#tenure?.epoch ?? null, error).catch(() => {});
+      this.#announce("failed", error);
+      throw error;
     }
     this.#announce("waiting", error);
     const maxMs = code === "slot_in_use" ? MAX_SLOT_BACKOFF_MS : MAX_BACKOFF_MS;
     const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** failures, maxMs) * (0.5 + Math.random() / 2);
     // Stopping ends the wait early.
     await sleep(backoffMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
+  }
+
+  #showGap({ gap, hint }: GapError, db: Kysely<Database>): Promise<void> {
+    return showGap(db, this.#tenure?.epoch ?? null, gap, hint);
   }
 
   #announce(state: BridgeState, error: unknown = null): void {

@@ -81,7 +81,7 @@ function report(slot: BridgeSlot, { maxSlotWalKeepMb }: ServerFacts, { print }: 
     print(
       `replication slot ${slot.slotName} is gone: changes since then were not seen, and no new slot is made silently`,
     );
-    print("next: walhook check");
+    print("next: walhook accept-gap");
     return EXIT_CODES.database;
   }
   for (const name of slot.replaced) print(`replication slot ${name} dropped: nothing referred to it any more`);

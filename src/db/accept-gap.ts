@@ -171,9 +171,10 @@ async function closeGap(
      returning id, from_lsn::text`,
     [record.slotName, formatLsn(record.toLsn), record.newSlotName, record.reason],
   );
+  // A process that froze before writes nothing more.
   await client.query(
     `update walhook.bridge
-     set state = 'stopped', gap_kind = null, gap_from_lsn = null, gap_to_lsn = null, gap_needs_slot = null,
+     set state = 'stopped', epoch = epoch + 1, gap_kind = null, gap_from_lsn = null, gap_to_lsn = null, gap_needs_slot = null,
          gap_detected_at = null, last_error = null, last_error_at = null, remedy = null, updated_at = now()`,
   );
   const { id, from_lsn } = rows[0]!;

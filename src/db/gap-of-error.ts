@@ -1,4 +1,4 @@
-import { classify } from "../errors.ts";
+import { classify, WalhookError } from "../errors.ts";
 import type { Queryable } from "../replication/slot.ts";
 import { findGap } from "./find-gap.ts";
 import { GapError, type GapKind } from "./gap.ts";
@@ -7,21 +7,23 @@ import { readGapFacts } from "./gap-facts.ts";
 /** What the server says when it cannot send a slot's changes; the catalogs say it more exactly. */
 const KINDS: readonly GapKind[] = ["slot_missing", "slot_lost", "publication_missing"];
 
-/** The gap that an error means; null where it means none. */
-export async function gapOfError(error: unknown, db: Queryable): Promise<GapError | null> {
-  if (error instanceof GapError) return error;
+/** An error as what it means: a `GapError` where changes may be missing, else the error itself. */
+export async function gapOfError(error: unknown, db: Queryable): Promise<unknown> {
   const { code, message } = classify(error);
   const kind = KINDS.find((known) => known === code);
-  if (kind === undefined) return null;
+  if (error instanceof GapError || kind === undefined) return error;
   const facts = await readGapFacts(db);
-  if (facts === null) return null;
-  const found = findGap(facts) ?? {
-    kind,
-    message,
-    fromLsn: facts.flushLsn,
-    toLsn: facts.walLsn,
-    needsSlot: true,
-    recordedAt: null,
-  };
-  return new GapError(found, error);
+  if (facts === null) return error;
+  const found = findGap(facts);
+  if (found !== null) return new GapError(found, error);
+  if (kind === "slot_missing") {
+    // Somebody accepted a gap between our look and the attempt to read it.
+    return new WalhookError("the replication slot was replaced meanwhile", {
+      code: "slot_replaced",
+      kind: "retry",
+      cause: error,
+    });
+  }
+  const { flushLsn: fromLsn, walLsn: toLsn } = facts;
+  return new GapError({ kind, message, fromLsn, toLsn, needsSlot: true, recordedAt: null }, error);
 }

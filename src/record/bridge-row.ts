@@ -91,7 +91,7 @@ export async function showStopped(db: Kysely<Database>, epoch: bigint, acknowled
   const lsn = formatLsn(acknowledged);
   await ourRow(db, epoch)
     .set({
-      state: "stopped",
+      state: sql<"stopped">`case when gap_kind is null then 'stopped' else 'gap' end`,
       stopped_lsn: lsn,
       flush_lsn: sql<string>`greatest(flush_lsn, ${lsn}::pg_lsn)`,
       updated_at: sql<Date>`now()`,

@@ -167,6 +167,24 @@ test("a gap is also a slot that is dropped as soon as its reader is gone", async
   await world.expectAccepted(await world.expectGap("slot_missing", bridge.ended), 2);
 });
 
+test("a bridge that was frozen while a gap was accepted writes nothing into what goes on: it is fenced", async () => {
+  const frozen = await world.runAndDeliver(1);
+  frozen.child.kill("SIGSTOP");
+  await eventually(async () => {
+    await world.look(
+      "select pg_terminate_backend(active_pid) from pg_replication_slots s join walhook.bridge b on b.slot_name = s.slot_name where active",
+    );
+    await world.look("select pg_drop_replication_slot(slot_name) from walhook.bridge");
+    return true;
+  });
+  expect(await world.cli("accept-gap", "--yes")).toMatchObject({ code: 0, err: "" });
+  const accepted = await world.bridgeRow();
+  frozen.child.kill("SIGCONT");
+  expect(await frozen.ended).toMatchObject({ code: 6 });
+  expect(await world.bridgeRow()).toEqual(accepted);
+  await world.runAndDeliver(2);
+});
+
 test("no gap is: a change of the configuration, a dropped table, a killed bridge", async () => {
   const bridge = await world.runAndDeliver(1);
   bridge.child.kill("SIGKILL");

@@ -80,7 +80,9 @@ test("the second of two bridges leaves the first one's row alone, and takes over
   const killedAt = performance.now();
   await insertOrders(21, 40);
   await eventually(() => system.received("order").length >= 40);
-  expect(performance.now() - killedAt).toBeLessThan(SECONDS_MS);
+  const tookMs = Math.round(performance.now() - killedAt);
+  process.stdout.write(`${tookMs} ms after the kill all 20 changes since then have arrived\n`);
+  expect(tookMs).toBeLessThan(SECONDS_MS);
   await expectOneStory(40);
   const after = await row();
   expect(after["state"]).toBe("running");
@@ -105,7 +107,11 @@ test("a frozen bridge is replaced within wal_sender_timeout; when it wakes up it
   const frozenAt = performance.now();
   await insertOrders(11, 20);
   await eventually(() => system.received("order").length >= 20);
-  expect(performance.now() - frozenAt).toBeLessThan(WAL_SENDER_TIMEOUT_MS + SECONDS_MS);
+  const tookMs = Math.round(performance.now() - frozenAt);
+  process.stdout.write(
+    `${tookMs} ms after the freeze all changes have arrived; wal_sender_timeout is ${WAL_SENDER_TIMEOUT_MS} ms\n`,
+  );
+  expect(tookMs).toBeLessThan(WAL_SENDER_TIMEOUT_MS + SECONDS_MS);
 
   frozen.child.kill("SIGCONT");
   const ended = await frozen.ended;
