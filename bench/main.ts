@@ -11,6 +11,7 @@ import { largeTransaction } from "./large-transaction.ts";
 import { describeMachine } from "./machine.ts";
 import { manyWebhooks } from "./many-webhooks.ts";
 import { parked } from "./parked.ts";
+import { reading } from "./reading.ts";
 import { formatReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
 import { Stage } from "./stage.ts";
@@ -18,6 +19,7 @@ import { takeover } from "./takeover.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   deliveries,
+  reading,
   isolation,
   largeTransaction,
   parked,
