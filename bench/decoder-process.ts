@@ -77,7 +77,12 @@ function post(url: string, change: Chunk["changes"][number]): void {
       origin,
       path: pathname,
       method: "POST",
-      headers: ["content-type", "application/json", "webhook-id", `msg_${changes}_${change.position.changeLsn}`],
+      headers: [
+        "content-type",
+        "application/json",
+        "webhook-id",
+        `msg_${change.position.changeLsn}_${change.position.index}`,
+      ],
       body: JSON.stringify({ type: "event.after_insert", timestamp, data: { doc } }),
     },
     {

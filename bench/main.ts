@@ -9,6 +9,7 @@ import { isolation } from "./isolation.ts";
 import { largeRow } from "./large-row.ts";
 import { largeTransaction } from "./large-transaction.ts";
 import { describeMachine } from "./machine.ts";
+import { latency } from "./latency.ts";
 import { manyWebhooks } from "./many-webhooks.ts";
 import { parked } from "./parked.ts";
 import { reading } from "./reading.ts";
@@ -20,6 +21,7 @@ import { takeover } from "./takeover.ts";
 const SCENARIOS: readonly Scenario[] = [
   deliveries,
   reading,
+  latency,
   isolation,
   largeTransaction,
   parked,
