@@ -1,10 +1,15 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 
-/** A request as the receiver wrote it down before it answered. */
+/** A delivery as the receiver wrote it down before it answered. A batch is several, one after the other. */
 export interface Arrival {
-  /** The `webhook-id`. */
+  /** The delivery's id. */
   readonly id: string;
+  /** Counts the requests. */
+  readonly request: number;
+  /** The `webhook-id`: the delivery's id, or the batch's. */
+  readonly requestId: string;
+  readonly requestHash: string;
   /** What it is about: see `deliveryKey`. */
   readonly key: string;
   readonly docname: string | null;

@@ -52,11 +52,12 @@ export async function compare(
   const idOfKey = new Map<string, string>();
   const repeated: Repetition[] = [];
   const acceptedAtMs: number[] = [];
+  const bodyOfRequest = new Map<string, string>();
   let requests = 0;
 
   for await (const arrival of arrivals) {
-    requests++;
-    const { id, key, bodyHash, docHash } = arrival;
+    requests = arrival.request;
+    const { id, key, bodyHash, docHash, requestId, requestHash } = arrival;
     if (!arrival.isSigned) violations.add("signature failures", arrival);
     const expectation = expected.get(key);
     if (expectation === undefined) violations.add("phantom", arrival);
@@ -67,12 +68,16 @@ export async function compare(
     else if (known.bodyHash !== bodyHash || known.key !== key) {
       violations.add("same id with another body", { first: known, second: arrival });
     }
+    const knownRequest = bodyOfRequest.get(requestId);
+    if (knownRequest === undefined) bodyOfRequest.set(requestId, requestHash);
+    else if (knownRequest !== requestHash)
+      violations.add("same id with another body", { first: knownRequest, arrival });
     const otherId = idOfKey.get(key);
     if (otherId === undefined) idOfKey.set(key, id);
     else if (otherId !== id) violations.add("another id for the same change", { first: otherId, second: arrival });
 
     if (expectation !== undefined) {
-      const earlier = order.arrive(expectation, isAccepted(arrival));
+      const earlier = order.arrive(expectation, arrival.request, isAccepted(arrival));
       if (earlier !== null) violations.add("order inversions", { arrival, expectation, earlier });
     }
     if (!isAccepted(arrival)) continue;

@@ -3,7 +3,7 @@ import type { Expected } from "./ledger.ts";
 /**
  * Watches the order of each lane: a delivery may arrive for the first time only when every earlier one of its webhook
  * for its document has been accepted. A TRUNCATE stands in all lanes of its webhook, so it waits for everything before
- * it, and everything after it waits for it.
+ * it, and everything after it waits for it. In a batch those before it travel along.
  */
 export class LaneOrder {
   readonly #lanes = new Map<string, Line>();
@@ -11,6 +11,9 @@ export class LaneOrder {
   readonly #barriers = new Map<string, Line>();
   readonly #arrived = new Set<Expected>();
   readonly #accepted = new Set<Expected>();
+  /** What has come so far in the request at hand. */
+  readonly #company = new Set<Expected>();
+  #request = 0;
 
   constructor(expected: Iterable<Expected>) {
     for (const delivery of [...expected].toSorted((a, b) => a.order - b.order)) {
@@ -21,14 +24,17 @@ export class LaneOrder {
     }
   }
 
-  /** Notes an arrival. Returns an earlier delivery that had to be accepted first; null where all is well. */
-  arrive(delivery: Expected, isAccepted: boolean): Expected | null {
+  /** Notes an arrival in this request. Returns an earlier delivery that had to be accepted first; null where all is well. */
+  arrive(delivery: Expected, request: number, isAccepted: boolean): Expected | null {
+    if (request !== this.#request) this.#company.clear();
+    this.#request = request;
+    this.#company.add(delivery);
     const isFirst = !this.#arrived.has(delivery);
     this.#arrived.add(delivery);
     if (isAccepted) this.#accepted.add(delivery);
     if (!isFirst) return null;
     for (const line of this.#linesBefore(delivery)) {
-      const open = line.firstOpen();
+      const open = line.firstOpen(this.#company);
       if (open !== null && open.order < delivery.order) return open;
     }
     return null;
@@ -62,11 +68,13 @@ class Line {
     this.#deliveries.push(delivery);
   }
 
-  /** The first one that has not been accepted. */
-  firstOpen(): Expected | null {
-    for (; this.#open < this.#deliveries.length; this.#open++) {
-      const delivery = this.#deliveries[this.#open];
-      if (delivery !== undefined && !this.#accepted.has(delivery)) return delivery;
+  /** The first one that has not been accepted, but for those that travel along. */
+  firstOpen(company: ReadonlySet<Expected>): Expected | null {
+    const isOpen = (at: number): boolean => !this.#accepted.has(this.#deliveries[at]!);
+    while (this.#open < this.#deliveries.length && !isOpen(this.#open)) this.#open++;
+    for (let at = this.#open; at < this.#deliveries.length; at++) {
+      const delivery = this.#deliveries[at]!;
+      if (isOpen(at) && !company.has(delivery)) return delivery;
     }
     return null;
   }

@@ -14,7 +14,7 @@ export interface Played {
   readonly kept: string | null;
 }
 
-const DRAIN_MS = 8_000;
+const STALL_MS = 12_000;
 
 /** Plays a scenario in a world of its own, with a mutant in its bridges or without. */
 export async function play(scenario: Scenario, mutant: string | null): Promise<Played> {
@@ -35,7 +35,7 @@ export async function play(scenario: Scenario, mutant: string | null): Promise<P
   try {
     const begin = Date.now();
     await scenario.play(new Stage(world, contenders, app, superuser));
-    const drained = await drain(world, DRAIN_MS);
+    const drained = await drain(world, STALL_MS);
     for (const { process } of contenders) await process.stop(mutant === null ? "SIGTERM" : "SIGKILL");
     const { violations } = await judge(world, drained, crashes);
     isKept = violations.isEmpty === (mutant !== null);

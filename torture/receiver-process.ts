@@ -16,7 +16,7 @@ const [file = "", secret = ""] = process.argv.slice(2);
 const verifier = new Webhook(secret);
 const arrivals = new DurableFile(file);
 const modes = new Map<string, ReceiverMode>();
-let count = 0;
+let requests = 0;
 
 const server = createServer((request, response) => {
   // A bridge that is killed breaks its requests off.
@@ -45,40 +45,58 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const body = await readBody(request);
   const webhook = (request.url ?? "/").slice(1);
   const mode = modes.get(webhook) ?? "well";
-  const arrival = describe(request, body, webhook, mode);
-  await arrivals.append(JSON.stringify(arrival));
+  const received = describe(request, body, webhook, mode);
+  const status = received[0]?.status ?? null;
+  await Promise.all(received.map((arrival) => arrivals.append(JSON.stringify(arrival))));
   if (mode === "reset" || mode === "reset after 200") response.destroy();
-  if (mode === "slow") await sleep(300 + (count++ % 8) * 150);
-  if (arrival.status === null) return;
+  if (mode === "slow") await sleep(300 + (requests % 8) * 150);
+  if (status === null) return;
   if (mode === "429") response.setHeader("retry-after", "1");
-  response.writeHead(arrival.status).end();
+  response.writeHead(status).end();
 }
 
-function describe(request: IncomingMessage, body: Buffer, webhook: string, mode: ReceiverMode): Arrival {
-  const isSigned = verify(request, body);
-  const { data } = JSON.parse(body.toString()) as { readonly data: Data };
-  const rowSeq = data.doc?.["seq"] as number | undefined;
-  return {
-    id: String(request.headers["webhook-id"]),
-    key: deliveryKey(webhook, data.event, changeName(rowSeq ?? null, data.xid)),
-    docname: data.name,
-    lsn: data.lsn,
-    docHash: fingerprint(data.doc ?? null),
-    bodyHash: shortHash(body),
+/** What came, one delivery after the other. */
+function describe(message: IncomingMessage, body: Buffer, webhook: string, mode: ReceiverMode): readonly Arrival[] {
+  const requestId = String(message.headers["webhook-id"]);
+  const isSigned = verify(message, body);
+  const status = isSigned ? STATUS[mode] : 401;
+  const content = JSON.parse(body.toString()) as
+    | Payload
+    | readonly { readonly id: string; readonly payload: Payload }[];
+  const deliveries = "data" in content ? [{ id: requestId, payload: content }] : content;
+  const common = {
+    request: ++requests,
+    requestId,
+    requestHash: shortHash(body),
     isSigned,
     atMs: Date.now(),
-    status: isSigned ? STATUS[mode] : 401,
+    status,
     mode,
   };
+  return deliveries.map(({ id, payload }) => {
+    const { data } = payload;
+    const rowSeq = data.doc?.["seq"] as number | undefined;
+    return {
+      ...common,
+      id,
+      key: deliveryKey(webhook, data.event, changeName(rowSeq ?? null, data.xid)),
+      docname: data.name,
+      lsn: data.lsn,
+      docHash: fingerprint(data.doc ?? null),
+      bodyHash: shortHash(JSON.stringify(payload)),
+    };
+  });
 }
 
-/** The parts of the default envelope's `data` that matter here. */
-interface Data {
-  readonly event: string;
-  readonly name: string | null;
-  readonly doc?: Readonly<Record<string, unknown>>;
-  readonly lsn: string;
-  readonly xid: number;
+/** The parts of the default envelope that matter here. */
+interface Payload {
+  readonly data: {
+    readonly event: string;
+    readonly name: string | null;
+    readonly doc?: Readonly<Record<string, unknown>>;
+    readonly lsn: string;
+    readonly xid: number;
+  };
 }
 
 const STATUS: Readonly<Record<ReceiverMode, number | null>> = {

@@ -23,8 +23,11 @@ export interface RunOptions {
 
 /** From this length on, huge transactions have their full size, and faults the time to show all their consequences. */
 const LONG_RUN_SECONDS = 240;
-const LONG = { writers: 4, hugeRows: 100_000, hugeEveryMs: 100_000, gap: { leastMs: 1000, mostMs: 5000 } };
+const LONG = { writers: 4, hugeRows: 100_000, hugeEveryMs: 240_000, gap: { leastMs: 1000, mostMs: 5000 } };
 const SHORT = { writers: 2, hugeRows: 10_000, hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
+
+/** Longer than any backoff or timeout: who does nothing for so long does nothing any more. */
+const STALL_MS = 60_000;
 
 /** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
 export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }: RunOptions): Promise<RunReport> {
@@ -55,7 +58,7 @@ export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }:
   await faults.stop();
   await workload.stop();
 
-  const drained = await drain(world, 120_000 + seconds * 1000);
+  const drained = await drain(world, STALL_MS);
   for (const { process, proxy } of contenders) {
     await process.stop();
     await proxy.close();

@@ -5,6 +5,8 @@ export interface WatchedWebhook {
   readonly name: string;
   readonly doctype: string;
   readonly events: readonly string[];
+  /** So many events may come in one request; default 1. */
+  readonly batchSize?: number;
   /** An immutable condition, and the same in JavaScript. */
   readonly condition?: { readonly sql: string; readonly holds: (doc: Readonly<Record<string, unknown>>) => boolean };
 }
@@ -23,6 +25,7 @@ export const WEBHOOKS: readonly WatchedWebhook[] = [
     condition: { sql: "doc.value % 4 = 0", holds: (doc) => Number(doc["value"]) % 4 === 0 },
   },
   { name: "composite-all", doctype: "composite", events: ALL },
+  { name: "composite-batches", doctype: "composite", events: ALL, batchSize: 20 },
   { name: "toasted-all", doctype: "toasted", events: ["after_insert", "on_change", "on_trash"] },
   { name: "parted-all", doctype: "parted", events: ALL },
   { name: "keyless-new", doctype: "keyless", events: ["after_insert", "on_truncate"] },
@@ -46,8 +49,8 @@ const SCHEDULE = ["100 ms", "200 ms", "400 ms", ...Array.from({ length: 97 }, ()
 export async function addWebhook(client: pg.ClientBase, webhook: WatchedWebhook, receiverUrl: string): Promise<void> {
   await client.query(
     `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, condition, request_url, enable_security,
-       webhook_secret, timeout, retry_schedule)
-     values ($1, $2, $3, $4, $5, true, $6, '2 s', $7)`,
+       webhook_secret, timeout, retry_schedule, batch_size)
+     values ($1, $2, $3, $4, $5, true, $6, '2 s', $7, $8)`,
     [
       webhook.name,
       webhook.doctype,
@@ -56,6 +59,7 @@ export async function addWebhook(client: pg.ClientBase, webhook: WatchedWebhook,
       `${receiverUrl}/${webhook.name}`,
       SECRET,
       SCHEDULE,
+      webhook.batchSize ?? 1,
     ],
   );
 }
