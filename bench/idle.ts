@@ -4,7 +4,9 @@ import { Stage } from "./stage.ts";
 import { sleep, until } from "./wait.ts";
 import { WireTap } from "./wire-tap.ts";
 
-const SETTLE_MS = 3000;
+/** A backend tells what it wrote up to 10 s later (PGSTAT_IDLE_INTERVAL in PostgreSQL's pgstat.c). */
+const SETTLE_MS = 12_000;
+const FOLLOW_MS = 3000;
 
 /** What a bridge costs a database in which nothing happens. */
 export const idle: Scenario = {
@@ -29,8 +31,8 @@ async function measure(context: ScenarioContext): Promise<Report> {
   await bridge.running();
   await stage.app("insert into event values (1, 0)");
   await until("the first delivery", async () => (await receiver.tally()).requests === 1);
-  await stage.look("checkpoint");
   await sleep(SETTLE_MS);
+  await stage.look("checkpoint");
 
   context.note(`idle for ${seconds} s, connected`);
   const before = { ...counts(tap), cpu: bridge.cpuSeconds ?? Number.NaN, ...(await activity(stage)) };
@@ -44,7 +46,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
   await until("the slot's progress", async () => (await slotLsn(stage)) !== slotBefore, { withinMs: 30_000 }).catch(
     () => {},
   );
-  await sleep(SETTLE_MS);
+  await sleep(FOLLOW_MS);
   const behindMb = await stage.number(
     "select pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) / 1048576 from pg_replication_slots",
   );
