@@ -1,3 +1,4 @@
+import type { AddressMode } from "./deliver/address-guard.ts";
 import { DEFAULT_RETRY_SCHEDULE_MS } from "./deliver/retry.ts";
 
 /** How to build a bridge. Only the database is needed. */
@@ -20,6 +21,12 @@ export interface BridgeOptions {
   readonly maxBodyBytes?: number;
   /** Requests that one webhook may have under way at once. Default 50. */
   readonly concurrencyPerWebhook?: number;
+  /** Where webhooks may go. Default `internal`: the internet and the own network, but neither cloud metadata nor the database. */
+  readonly addressMode?: AddressMode;
+  /** Addresses, blocks and names, each with or without a port, that are allowed in every mode: `10.0.0.0/8:443, hooks.internal`. */
+  readonly allowAddresses?: string;
+  /** The same for what is refused in every mode. */
+  readonly denyAddresses?: string;
   /** How many days of the log are kept. Default 30. */
   readonly retentionDays?: number;
   /** The delays before each further attempt. Default: the schedule of Standard Webhooks, 76 hours. */
@@ -41,6 +48,9 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
     maxRowBytes: 16 * 1024 * 1024,
     maxBodyBytes: 8 * 1024 * 1024,
     concurrencyPerWebhook: 50,
+    addressMode: "internal",
+    allowAddresses: "",
+    denyAddresses: "",
     retentionDays: 30,
     retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,
     drainMs: 5_000,

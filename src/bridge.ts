@@ -6,6 +6,8 @@ import { settingsOf, type BridgeOptions, type BridgeSettings } from "./bridge-se
 import { connectionConfig } from "./db/connection.ts";
 import type { Database } from "./db/schema.ts";
 import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
+import { AddressGuard } from "./deliver/address-guard.ts";
+import { DatabasePlaces } from "./deliver/own-places.ts";
 import { UndiciTransport } from "./deliver/undici-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { classify } from "./errors.ts";
@@ -96,12 +98,22 @@ class DatabaseBridge implements Bridge {
 
   async #live(onRunning: () => void): Promise<void> {
     const settings = this.#settings;
+    const own = new DatabasePlaces([settings.databaseUrl, settings.replicationUrl]);
+    const guard = new AddressGuard({
+      mode: settings.addressMode,
+      allow: settings.allowAddresses,
+      deny: settings.denyAddresses,
+      own,
+    });
     const pool = new pg.Pool({ ...connectionConfig(settings.databaseUrl, "walhook"), max: 3 });
     pool.on("error", () => {});
     // A transaction has its connection to itself: where that breaks between two statements, nobody else listens.
-    pool.on("connect", (client) => client.on("error", () => {}));
+    pool.on("connect", (client) => {
+      client.on("error", () => {});
+      own.notePeer(client);
+    });
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-    const transport = new UndiciTransport();
+    const transport = new UndiciTransport({ guard });
     const { signal } = this.#stopping;
     let failures = 0;
     let openedAt: number | null = null;
@@ -109,6 +121,7 @@ class DatabaseBridge implements Bridge {
       this.#announce("starting");
       while (!signal.aborted) {
         try {
+          await own.refresh();
           this.#session = await openSession({
             settings,
             db,

@@ -32,6 +32,9 @@ export const run: Command = {
     "maxRowBytes",
     "maxBodyBytes",
     "concurrencyPerWebhook",
+    "addressMode",
+    "allowAddresses",
+    "denyAddresses",
     "retentionDays",
   ],
   switches: [],
@@ -78,6 +81,9 @@ async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): 
     maxRowBytes: config.maxRowBytes,
     maxBodyBytes: config.maxBodyBytes,
     concurrencyPerWebhook: config.concurrencyPerWebhook,
+    addressMode: config.addressMode,
+    allowAddresses: config.allowAddresses,
+    denyAddresses: config.denyAddresses,
     retentionDays: config.retentionDays,
   });
   bridge.activity.subscribe(logActivity(log));

@@ -109,11 +109,13 @@ export function toRecord(
   }
   const isResponse = result.kind === "response";
   const isSuccess = outcome === "delivered";
+  const isBlocked = !isResponse && result.errorClass === "blocked_address";
   return {
     delivery,
     attempt: attempts,
     requestId: id,
-    outcome,
+    // Another attempt follows here, too; but nothing was sent.
+    outcome: isBlocked && outcome === "retry" ? "blocked" : outcome,
     sentAtMs,
     durationMs: result.durationMs,
     statusCode: isResponse ? result.statusCode : null,

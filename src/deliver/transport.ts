@@ -9,7 +9,15 @@ export interface TransportRequest {
 }
 
 /** Why no answer came. */
-export type ErrorClass = "dns" | "connect" | "tls" | "timeout" | "reset" | "invalid_request" | "network";
+export type ErrorClass =
+  | "dns"
+  | "connect"
+  | "tls"
+  | "timeout"
+  | "reset"
+  | "blocked_address"
+  | "invalid_request"
+  | "network";
 
 export type TransportResult =
   | {

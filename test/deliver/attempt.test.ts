@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attempt, toRecord } from "../../src/deliver/attempt.ts";
+import { AddressGuard, NO_OWN_PLACES } from "../../src/deliver/address-guard.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
 import type { Webhook } from "../../src/match/webhook.ts";
 import type { Delivery, FrozenRequest } from "../../src/render/delivery.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 
 let receiver: Receiver;
-const transport = new UndiciTransport();
+const transport = new UndiciTransport({
+  guard: new AddressGuard({ mode: "internal", allow: "", deny: "", own: NO_OWN_PLACES }),
+});
 beforeAll(async () => {
   receiver = await startReceiver();
 });

@@ -1,12 +1,15 @@
 import { createServer, type Server } from "node:net";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AddressGuard, NO_OWN_PLACES } from "../../src/deliver/address-guard.ts";
 import { MAX_RESPONSE_BYTES, type TransportRequest } from "../../src/deliver/transport.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 
 let receiver: Receiver;
-const transport = new UndiciTransport();
+const transport = new UndiciTransport({
+  guard: new AddressGuard({ mode: "internal", allow: "", deny: "", own: NO_OWN_PLACES }),
+});
 beforeAll(async () => {
   receiver = await startReceiver();
 });
