@@ -1,5 +1,6 @@
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import { requestEnd } from "./request-end.ts";
 
 /**
  * An HTTP endpoint that costs little: it finds where each request ends, counts, and answers with bytes that are
@@ -7,7 +8,6 @@ import type { AddressInfo } from "node:net";
  */
 
 const ANSWER = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok");
-const HEAD_END = Buffer.from("\r\n\r\n");
 
 export interface SinkCount {
   readonly requests: number;
@@ -39,16 +39,6 @@ function serve(socket: Socket): void {
     }
     rest = data.length === 0 ? null : data;
   });
-}
-
-/** Where the first request in `data` ends; 0 where it is not whole. */
-function requestEnd(data: Buffer): number {
-  const headEnd = data.indexOf(HEAD_END);
-  if (headEnd < 0) return 0;
-  const head = data.toString("latin1", 0, headEnd);
-  const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
-  const end = headEnd + HEAD_END.length + length;
-  return end <= data.length ? end : 0;
 }
 
 process.on("message", (question: "count" | "reset") => {

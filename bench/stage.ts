@@ -29,6 +29,13 @@ const GRANTS = `
   grant usage on schema public to bench_admin;
   alter default privileges for role bench_app grant select on tables to bench_admin`;
 
+export interface StageOptions {
+  /** Folder with the `bin/` of another PostgreSQL than the npm package's. */
+  readonly nativeDir?: string;
+  /** false: a database without Walhook. */
+  readonly hasWalhook?: boolean;
+}
+
 type Rows = readonly Record<string, unknown>[];
 
 /** A PostgreSQL of the scenario's own with default settings, Walhook installed, and all that runs around it. */
@@ -50,13 +57,23 @@ export class Stage {
     this.#looker = looker;
   }
 
-  static async open(cli: string, settings: readonly string[] = []): Promise<Stage> {
+  static async open(
+    cli: string,
+    settings: readonly string[] = [],
+    { nativeDir, hasWalhook = true }: StageOptions = {},
+  ): Promise<Stage> {
     const folder = await mkdtemp(join(tmpdir(), "walhook-bench-"));
     await chmod(folder, 0o755);
-    const server = await startPostgres({ dataDir: join(folder, "data"), settings });
+    const server = await startPostgres({
+      dataDir: join(folder, "data"),
+      settings,
+      ...(nativeDir === undefined ? {} : { nativeDir }),
+    });
     for (const statement of ROLES.split(";")) await once(server.url("postgres"), statement);
-    await run(process.execPath, [cli, "install"], { env: { ...process.env, DATABASE_URL: server.url("bench") } });
-    await once(server.url("bench"), GRANTS);
+    if (hasWalhook) {
+      await run(process.execPath, [cli, "install"], { env: { ...process.env, DATABASE_URL: server.url("bench") } });
+      await once(server.url("bench"), GRANTS);
+    }
     const looker = await connect(server.url("bench"));
     const { rows } = await looker.query<{ version: string }>("select current_setting('server_version') as version");
     const stage = new Stage(server, folder, cli, looker, rows[0]?.version ?? "");
@@ -135,6 +152,11 @@ export class Stage {
   get serverCpuSeconds(): number {
     const pid = readFileSync(join(this.server.dataDir, "postmaster.pid"), "utf8").split("\n")[0];
     return childrenCpuSeconds(Number(pid)) ?? Number.NaN;
+  }
+
+  /** A folder for files; it goes with the stage. */
+  get folder(): string {
+    return this.#folder;
   }
 
   /** Something to end with the stage. */

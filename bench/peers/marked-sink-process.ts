@@ -1,0 +1,59 @@
+import { createServer, type AddressInfo, type Socket } from "node:net";
+import { marksIn } from "./event-mark.ts";
+import { requestEnd } from "../request-end.ts";
+import type { Arrivals, SinkQuestion } from "./marked-sink.ts";
+
+/** The endpoint of `../sink-process.ts`, which also keeps when each event came. Run by `marked-sink.ts`. */
+
+const ANSWER = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok");
+
+/** When each event came first, in ms since 1970. */
+let arrivedAtMs = new Map<number, number>();
+let requests = 0;
+let repeated = 0;
+
+function serve(socket: Socket): void {
+  let rest: Buffer | null = null;
+  socket.setNoDelay(true);
+  socket.on("error", () => {});
+  socket.on("data", (part) => {
+    let data = rest === null ? part : Buffer.concat([rest, part]);
+    for (let end = requestEnd(data); end > 0; end = requestEnd(data)) {
+      notice(data.toString("latin1", 0, end));
+      socket.write(ANSWER);
+      data = data.subarray(end);
+    }
+    rest = data.length === 0 ? null : data;
+  });
+}
+
+function notice(request: string): void {
+  const nowMs = performance.timeOrigin + performance.now();
+  requests++;
+  for (const number of marksIn(request)) {
+    if (arrivedAtMs.has(number)) repeated++;
+    else arrivedAtMs.set(number, nowMs);
+  }
+}
+
+process.on("message", (question: SinkQuestion) => {
+  switch (question) {
+    case "reset":
+      arrivedAtMs = new Map();
+      requests = repeated = 0;
+      process.send?.(null);
+      return;
+    case "count":
+      process.send?.({ requests, repeated, distinct: arrivedAtMs.size });
+      return;
+    case "arrivals":
+      process.send?.([...arrivedAtMs] satisfies Arrivals);
+      return;
+    default:
+      question satisfies never;
+  }
+});
+process.on("disconnect", () => process.exit());
+
+const server = createServer(serve);
+server.listen(0, "127.0.0.1", 4096, () => process.send?.({ port: (server.address() as AddressInfo).port }));

@@ -1,0 +1,59 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+const PROCESS = fileURLToPath(new URL("./marked-sink-process.js", import.meta.url));
+
+export type SinkQuestion = "count" | "arrivals" | "reset";
+
+/** The number of each event that came, and when it came first in ms since 1970; in order of arrival. */
+export type Arrivals = readonly (readonly [number: number, atMs: number])[];
+
+export interface MarkedCount {
+  readonly requests: number;
+  /** Events that came. */
+  readonly distinct: number;
+  /** Arrivals of events that had come before. */
+  readonly repeated: number;
+}
+
+/** An endpoint in a process of its own that knows events by their marks. */
+export class MarkedSink {
+  readonly url: string;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    this.url = `http://127.0.0.1:${port}/`;
+  }
+
+  static async start(): Promise<MarkedSink> {
+    const child = fork(PROCESS);
+    const [{ port }] = (await once(child, "message")) as [{ port: number }];
+    return new MarkedSink(child, port);
+  }
+
+  count(): Promise<MarkedCount> {
+    return this.#ask("count");
+  }
+
+  arrivals(): Promise<Arrivals> {
+    return this.#ask("arrivals");
+  }
+
+  /** Forgets all that came. */
+  async reset(): Promise<void> {
+    await this.#ask("reset");
+  }
+
+  close(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  async #ask<T>(question: SinkQuestion): Promise<T> {
+    const answer = once(this.#child, "message");
+    this.#child.send(question);
+    const [value] = (await answer) as [T];
+    return value;
+  }
+}
