@@ -2,9 +2,11 @@ import { sql, type Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
 import { countParked, type Room } from "../deliver/due-deliveries.ts";
+import type { KeyRing } from "../deliver/key-ring.ts";
 import { Lanes } from "../deliver/lanes.ts";
 import { QueueFeeder } from "../deliver/queue-feeder.ts";
 import { receive } from "../deliver/reception.ts";
@@ -16,6 +18,7 @@ import type { Conditions } from "../match/conditions.ts";
 import type { InForce, InForceChange } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
 import { setState } from "../match/rights-watch.ts";
+import type { Webhook } from "../match/webhook.ts";
 import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import type { Durable } from "./recorder.ts";
@@ -28,6 +31,7 @@ export interface InFlightOptions {
   readonly settings: BridgeSettings;
   readonly inForce: InForce;
   readonly held: () => Held;
+  readonly keys: KeyRing;
   readonly start: ConstructorParameters<typeof Tracker>[0];
   readonly onAttempt: (record: AttemptRecord) => void;
   /** Something may be worth a checkpoint. */
@@ -50,12 +54,17 @@ export class InFlight {
   readonly #courier: Courier;
   readonly #reconsiderer: Reconsiderer;
   readonly #feeder: QueueFeeder;
+  readonly #blocked: BlockedWebhooks;
   readonly #parkedCount: Map<number, number>;
   #durable: Ticket[] = [];
   #inForce: InForce;
   #receiving: Promise<void> = Promise.resolve();
 
-  private constructor(options: InFlightOptions, parkedCount: Map<number, number>) {
+  private constructor(
+    options: InFlightOptions,
+    parkedCount: Map<number, number>,
+    blocked: ReadonlyMap<number, string>,
+  ) {
     const { settings, transport, inForce, db, onFailure } = options;
     this.#options = options;
     this.#inForce = inForce;
@@ -65,9 +74,10 @@ export class InFlight {
     this.#courier = new Courier(inForce, {
       lanes: this.#lanes,
       transport,
+      keys: options.keys,
       concurrencyPerWebhook: settings.concurrencyPerWebhook,
       retryScheduleMs: settings.retryScheduleMs,
-      isHeld: (webhookId) => options.held().has(webhookId),
+      isHeld: (webhook) => this.#isHeld(webhook),
       report: (ticket, record) => this.#report(ticket, record),
       onGone: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
       onRoom: () => this.wake(),
@@ -84,6 +94,11 @@ export class InFlight {
       onRoom: () => this.wake(),
       onFailure,
     });
+    this.#blocked = new BlockedWebhooks({
+      shown: blocked,
+      show: (webhookId, reason) => setState(db, webhookId, reason === null ? "ok" : "blocked", reason),
+      onFailure,
+    });
     this.#feeder = new QueueFeeder({
       db,
       rooms: () => this.#rooms(),
@@ -97,8 +112,11 @@ export class InFlight {
 
   /** Counts what the queue holds, once; from then on checkpoints tell. */
   static async open(options: InFlightOptions): Promise<InFlight> {
-    return new InFlight(options, await countParked(options.db));
+    return new InFlight(options, await countParked(options.db), await readBlocked(options.db));
   }
+
+  /** The webhooks in force for what is sent now. */
+  readonly webhooks = (): Iterable<Webhook> => this.#inForce.webhooks.values();
 
   /** Resolves when the next chunk may be matched. */
   room(): Promise<void> {
@@ -141,6 +159,7 @@ export class InFlight {
     this.#inForce = inForce;
     this.#courier.reconfigure(inForce, changed.keys());
     this.#reconsiderer.forget(changed.keys());
+    this.#blocked.forget(changed.keys());
     this.#showProblems(changed.keys());
     this.wake();
   }
@@ -170,6 +189,7 @@ export class InFlight {
     await this.#receiving.catch(() => {});
     await this.#feeder.close();
     await drained;
+    await this.#blocked.close().catch(() => {});
   }
 
   async close(): Promise<void> {
@@ -187,19 +207,26 @@ export class InFlight {
 
   /** A deleted webhook's rows are cancelled by the checkpoint that passes its deletion, and never fetched again. */
   #rooms(): Room[] {
-    const held = this.#options.held();
     const rooms: Room[] = [];
     for (const webhookId of this.#parkedCount.keys()) {
-      if (this.#inForce.webhooks.get(webhookId)?.enabled !== true || held.has(webhookId)) continue;
+      const webhook = this.#inForce.webhooks.get(webhookId);
+      if (webhook?.enabled !== true || this.#isHeld(webhook)) continue;
       rooms.push({ webhookId, kind: "request", count: this.#courier.room(webhookId) });
       rooms.push({ webhookId, kind: "undecided", count: this.#reconsiderer.room(webhookId) });
     }
     return rooms.filter(({ count }) => count > 0);
   }
 
+  /** Its author lost the right, or it cannot sign as it should. */
+  #isHeld(webhook: Webhook): boolean {
+    const { held, keys } = this.#options;
+    return held().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null;
+  }
+
   #report(ticket: Ticket, record: AttemptRecord | null): void {
     if (record !== null) {
       this.tracker.record(ticket, record);
+      this.#blocked.note(record);
       this.#options.onAttempt(record);
     }
     this.tracker.touch(ticket);
@@ -210,6 +237,16 @@ export class InFlight {
     this.#courier.take(tickets.filter(({ request }) => request !== null));
     this.#reconsiderer.take(tickets.filter(({ request }) => request === null));
   }
+}
+
+/** What an earlier process has said of webhooks that the address guard blocks. */
+async function readBlocked(db: Kysely<Database>): Promise<Map<number, string>> {
+  const rows = await db
+    .selectFrom("walhook.webhook_state")
+    .select(["webhook_id", "last_error"])
+    .where("state", "=", "blocked")
+    .execute();
+  return new Map(rows.map(({ webhook_id, last_error }) => [webhook_id, last_error ?? ""]));
 }
 
 /** The configuration is people's: the bridge changes one thing of it, by a function that can do no more. */

@@ -1,0 +1,73 @@
+import type { AttemptRecord } from "./attempt-record.ts";
+
+/** The same webhook is written about at most so often: with a dynamic URL each of its requests may end otherwise. */
+const EVERY_MS = 1_000;
+
+export interface BlockedWebhooksOptions {
+  /** What an earlier process has left: why each webhook was shown as blocked. */
+  readonly shown: ReadonlyMap<number, string>;
+  /** Shows why a webhook is blocked; null: it is so no longer. */
+  readonly show: (webhookId: number, reason: string | null) => Promise<void>;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Notices which webhooks the address guard keeps from sending, and shows it where a DBA looks. */
+export class BlockedWebhooks {
+  readonly #options: BlockedWebhooksOptions;
+  readonly #shown: Map<number, string>;
+  /** What is to be shown next. */
+  readonly #news = new Map<number, string | null>();
+  #timer: NodeJS.Timeout | null = null;
+  #showing: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(options: BlockedWebhooksOptions) {
+    this.#options = options;
+    this.#shown = new Map(options.shown);
+  }
+
+  /** An attempt ended. */
+  note({ delivery: { webhookId }, errorClass, error, attempt }: AttemptRecord): void {
+    if (errorClass === "blocked_address") {
+      if (this.#shown.has(webhookId)) this.#news.delete(webhookId);
+      else this.#tell(webhookId, error ?? errorClass);
+    } else if (attempt > 0) this.#clear(webhookId);
+  }
+
+  /** Webhooks that were changed may go elsewhere now; the next attempt tells. */
+  forget(webhookIds: Iterable<number>): void {
+    for (const id of webhookIds) this.#clear(id);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#showing;
+  }
+
+  #clear(webhookId: number): void {
+    if (this.#shown.has(webhookId)) this.#tell(webhookId, null);
+    else this.#news.delete(webhookId);
+  }
+
+  #tell(webhookId: number, reason: string | null): void {
+    this.#news.set(webhookId, reason);
+    if (this.#timer === null && !this.#isClosed) this.#run();
+  }
+
+  #run(): void {
+    const news = [...this.#news];
+    this.#news.clear();
+    this.#timer = null;
+    if (news.length === 0) return;
+    this.#timer = setTimeout(() => this.#run(), EVERY_MS);
+    this.#showing = this.#showing.then(async () => {
+      for (const [id, reason] of news) await this.#options.show(id, reason);
+    });
+    for (const [id, reason] of news) {
+      if (reason === null) this.#shown.delete(id);
+      else this.#shown.set(id, reason);
+    }
+    this.#showing.catch((error: unknown) => this.#isClosed || this.#options.onFailure(error));
+  }
+}
