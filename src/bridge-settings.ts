@@ -27,6 +27,8 @@ export interface BridgeOptions {
   readonly allowAddresses?: string;
   /** The same for what is refused in every mode. */
   readonly denyAddresses?: string;
+  /** The folder of the files that secrets may refer to. Default `/run/secrets`. */
+  readonly secretsFolder?: string;
   /** How many days of the log are kept. Default 30. */
   readonly retentionDays?: number;
   /** The delays before each further attempt. Default: the schedule of Standard Webhooks, 76 hours. */
@@ -51,6 +53,7 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
     addressMode: "internal",
     allowAddresses: "",
     denyAddresses: "",
+    secretsFolder: "/run/secrets",
     retentionDays: 30,
     retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,
     drainMs: 5_000,

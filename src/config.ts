@@ -148,6 +148,14 @@ export const OPTIONS = {
     default: "",
     help: "refused in every mode, also where allow-addresses allows it; written the same way",
   },
+  secretsFolder: {
+    type: "text",
+    env: "WALHOOK_SECRETS_FOLDER",
+    flag: "secrets-folder",
+    unit: "path",
+    default: "/run/secrets",
+    help: "the folder of the files that secrets may refer to (file:…); none outside of it is read",
+  },
   retentionDays: {
     type: "integer",
     env: "WALHOOK_RETENTION_DAYS",
@@ -178,11 +186,13 @@ export type Config = { readonly [Name in OptionName]: ValueOf<(typeof OPTIONS)[N
  * Reads the options: a flag wins over its environment variable, which wins over the default; an empty
  * variable counts as not set. The result is frozen.
  * @param flags values by flag name, as text
+ * @param needsDatabase false: without a database both connection strings are empty
  * @throws WalhookError `bad_option` (exit code 2), naming the flag or variable and what it takes
  */
 export function readConfig(
   flags: Readonly<Record<string, string | undefined>>,
   env: Readonly<Record<string, string | undefined>>,
+  needsDatabase = true,
 ): Config {
   const values: Record<string, string | number> = {};
   for (const [name, option] of Object.entries(OPTION_SPECS)) {
@@ -192,6 +202,7 @@ export function readConfig(
     const value = text === undefined ? option.default : parseOption(option, text, where);
     if (value !== null) values[name] = value;
   }
+  if (!needsDatabase) values["databaseUrl"] ??= "";
   if (values["databaseUrl"] === undefined) {
     throw new WalhookError("no database given", {
       code: "bad_option",

@@ -12,6 +12,8 @@ import { decode } from "./decode/decode.ts";
 import { gatherMap } from "./decode/gather.ts";
 import { LeafIdentities } from "./decode/leaf-identities.ts";
 import type { AttemptRecord } from "./deliver/attempt-record.ts";
+import { KeyRing } from "./deliver/key-ring.ts";
+import { SecretWatch } from "./deliver/secret-watch.ts";
 import type { Transport } from "./deliver/transport.ts";
 import { deferred } from "./deferred.ts";
 import { endsInConfiguration, isFullEventChunk, mergeEventChunks, toEventChunk } from "./events/event-chunk.ts";
@@ -100,6 +102,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     const deliveryId = deliveryIds(slot);
 
     const { promise: over, reject: fail } = deferred<never>();
+    const keys = new KeyRing({ env: process.env, folder: settings.secretsFolder });
     const rights = keep(new RightsWatch(db, () => inFlight.wake(), fail));
     const inFlight: InFlight = keep(
       await InFlight.open({
@@ -108,6 +111,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         conditions,
         inForce,
         held: () => rights.held,
+        keys,
         settings,
         onAttempt,
         onProgress: () => recorder.poke(),
@@ -129,6 +133,17 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     closers.push(() => recorder.abandon());
     // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
     await rights.start();
+    const { webhooks } = inFlight;
+    await keep(
+      new SecretWatch({
+        db,
+        keys,
+        webhooks,
+        held: () => rights.held,
+        onChange: () => inFlight.wake(),
+        onFailure: fail,
+      }),
+    ).start();
     keep(new PublicationWatch(pool, slot.walLsn, fail)).start();
     keep(new LogPartitions(db, settings.retentionDays)).start();
     keep(new UnusedConditions(db)).start();

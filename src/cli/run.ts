@@ -35,6 +35,7 @@ export const run: Command = {
     "addressMode",
     "allowAddresses",
     "denyAddresses",
+    "secretsFolder",
     "retentionDays",
   ],
   switches: [],
@@ -84,6 +85,7 @@ async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): 
     addressMode: config.addressMode,
     allowAddresses: config.allowAddresses,
     denyAddresses: config.denyAddresses,
+    secretsFolder: config.secretsFolder,
     retentionDays: config.retentionDays,
   });
   bridge.activity.subscribe(logActivity(log));

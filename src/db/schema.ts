@@ -103,7 +103,10 @@ export interface WebhookDefinition {
   readonly webhook: ColumnTexts;
   readonly headers: readonly ColumnTexts[];
   readonly data: readonly ColumnTexts[];
-  readonly secret: string | null;
+  /** Not there where an earlier version stored it. */
+  readonly secrets?: readonly ColumnTexts[];
+  /** The only secret, as earlier versions knew it. */
+  readonly secret?: string | null;
 }
 
 export interface WebhookInForceTable {

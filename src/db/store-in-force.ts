@@ -20,7 +20,7 @@ export async function storeInForce(client: pg.Client): Promise<number> {
   const webhooks = await readTable(client, "webhook", "id");
   const headers = await readTable(client, "webhook_header", "id");
   const data = await readTable(client, "webhook_data", "id");
-  const secrets = await readTable(client, "webhook_secret", "webhook_id");
+  const secrets = await readTable(client, "webhook_secret", "id");
   await client.query("delete from walhook.webhook_in_force");
   for (const webhook of webhooks) {
     const id = webhook["id"];
@@ -29,7 +29,7 @@ export async function storeInForce(client: pg.Client): Promise<number> {
       webhook,
       headers: headers.filter(isIts),
       data: data.filter(isIts),
-      secret: secrets.find(isIts)?.["secret"] ?? null,
+      secrets: secrets.filter(isIts),
     };
     await client.query("insert into walhook.webhook_in_force (webhook_id, definition) values ($1, $2)", [
       id,

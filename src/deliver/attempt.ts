@@ -2,6 +2,7 @@ import type { Webhook } from "../match/webhook.ts";
 import { isTemplated } from "../render/template.ts";
 import type { AttemptRecord, Outcome } from "./attempt-record.ts";
 import type { Parcel } from "./parcel.ts";
+import type { KeyRing } from "./key-ring.ts";
 import { signatureHeaders } from "./sign.ts";
 import type { Ticket } from "./ticket.ts";
 import type { Transport, TransportRequest, TransportResult } from "./transport.ts";
@@ -18,18 +19,24 @@ export interface Attempt {
   readonly sentAtMs: number;
 }
 
+/** What an attempt is made with. */
+export interface Means {
+  readonly transport: Transport;
+  readonly keys: Pick<KeyRing, "keysOf">;
+}
+
 /**
- * Makes one attempt. Bytes, method and rendered values are the delivery's own; URL, static headers, secret
- * and timeout are those of `webhook`, the configuration now in force, so that a mended URL drains the queue.
+ * Makes one attempt. Bytes, method and rendered values are the delivery's own; URL, static headers,
+ * secrets and timeout are those of `webhook`, the configuration now in force, so that a mended URL drains the queue.
  * Never rejects.
  */
-export async function attempt(parcel: Parcel, webhook: Webhook, transport: Transport): Promise<Attempt> {
+export async function attempt(parcel: Parcel, webhook: Webhook, { transport, keys }: Means): Promise<Attempt> {
   const frozen = parcel.request;
   const sentAtMs = Date.now();
   const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs };
   try {
     const { url, authorization } = splitCredentials(frozen.url ?? webhook.requestUrl);
-    const headers = headersOf(parcel, webhook, Math.floor(sentAtMs / 1000));
+    const headers = headersOf(parcel, webhook, keys, sentAtMs);
     if (authorization !== null && !headers.some(([name]) => name.toLowerCase() === "authorization")) {
       headers.push(["authorization", authorization]);
     }
@@ -55,20 +62,23 @@ const OUR_OWN = new Set([
   "content-length",
 ]);
 
-function headersOf({ id, request: frozen }: Parcel, webhook: Webhook, timestampSeconds: number) {
-  const { secret } = webhook;
-  const headers: [string, string][] = [
-    ["content-type", frozen.contentType],
-    ["user-agent", USER_AGENT],
-    ...signatureHeaders({ secret, id, timestampSeconds, body: frozen.body }),
-  ];
+function headersOf({ id, request: frozen }: Parcel, webhook: Webhook, keys: Means["keys"], sentAtMs: number) {
+  const headers = signatureHeaders({
+    keys: keys.keysOf(webhook, sentAtMs),
+    formats: webhook.signatureFormats,
+    id,
+    timestampSeconds: Math.floor(sentAtMs / 1000),
+    body: frozen.body,
+  });
+  const signed = headers.length;
+  headers.push(["content-type", frozen.contentType], ["user-agent", USER_AGENT]);
   const rendered = new Set(frozen.headers.map(([name]) => name.toLowerCase()));
   const replace = (name: string, value: string): void => {
     const lower = name.toLowerCase();
     if (OUR_OWN.has(lower)) return;
     const at = headers.findIndex(([other]) => other.toLowerCase() === lower);
-    if (at >= 0) headers[at] = [name, value];
-    else headers.push([name, value]);
+    if (at < 0) headers.push([name, value]);
+    else if (at >= signed) headers[at] = [name, value];
   };
   // What is rendered, the content type too, was frozen with the body: also where a header rendered to nothing.
   for (const { key, value } of webhook.headers) {

@@ -3,6 +3,7 @@ import type { Webhook } from "../match/webhook.ts";
 import { attempt, toRecord, type Attempt } from "./attempt.ts";
 import { unsentRecord, type AttemptRecord, type Outcome } from "./attempt-record.ts";
 import { Desk } from "./desk.ts";
+import type { KeyRing } from "./key-ring.ts";
 import { laneKeys, type Lanes } from "./lanes.ts";
 import type { Parcel } from "./parcel.ts";
 import { decideRetry, type Decision } from "./retry.ts";
@@ -16,8 +17,10 @@ export interface CourierOptions {
   readonly concurrencyPerWebhook: number;
   /** For webhooks without a schedule of their own. */
   readonly retryScheduleMs: readonly number[];
-  /** Whether a webhook may not send now, because its author lost the right. */
-  readonly isHeld: (webhookId: number) => boolean;
+  /** What each webhook signs with. */
+  readonly keys: KeyRing;
+  /** Whether a webhook may not send now: its author lost the right, or it cannot sign. */
+  readonly isHeld: (webhook: Webhook) => boolean;
   /** A delivery moved on: its log row, if it has one. Called synchronously. */
   readonly report: (ticket: Ticket, record: AttemptRecord | null) => void;
   /** A receiver said 410: the webhook sends nothing more here, and has to be disabled. */
@@ -109,7 +112,7 @@ export class Courier {
     const webhook = this.#inForce.webhooks.get(desk.webhookId);
     if (webhook === undefined) {
       for (const ticket of desk.drain(() => true)) this.#cancel(ticket);
-    } else if (!webhook.enabled || this.#options.isHeld(webhook.id)) {
+    } else if (!webhook.enabled || this.#options.isHeld(webhook)) {
       for (const ticket of desk.drain(() => true)) this.#park(ticket, null);
     } else {
       for (let parcel = desk.next(nowMs, webhook); parcel !== null; parcel = desk.next(nowMs, webhook)) {
@@ -141,7 +144,7 @@ export class Courier {
     desk.begin(Date.now());
     this.#sending++;
     for (const ticket of parcel.tickets) ticket.state = "sending";
-    const made = await attempt(parcel, webhook, this.#options.transport);
+    const made = await attempt(parcel, webhook, this.#options);
     this.#sending--;
     desk.end(made.result, Date.now());
     this.#conclude(parcel, made, webhook);

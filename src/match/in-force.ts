@@ -2,7 +2,7 @@ import { parse as parseArray } from "postgres-array";
 import type { ColumnTexts, WebhookDefinition } from "../db/schema.ts";
 import type { ConfigurationChange, ConfigurationTable } from "../decode/chunk.ts";
 import type { DocEventName } from "../events/doc-event.ts";
-import type { Condition, RequestMethod, RequestStructure, Webhook } from "./webhook.ts";
+import type { Condition, RequestMethod, RequestStructure, Secret, SignatureFormat, Webhook } from "./webhook.ts";
 
 /** One webhook's configuration rows, as Postgres' text: what `walhook.webhook_in_force` stores. */
 export type Definition = WebhookDefinition;
@@ -75,7 +75,7 @@ export class InForce {
   }
 }
 
-const NOTHING: Definition = { webhook: {}, headers: [], data: [], secret: null };
+const NOTHING: Definition = { webhook: {}, headers: [], data: [] };
 
 /** Applies one changed row; returns the numbers of the webhooks it touches. */
 function applyRow(
@@ -92,8 +92,13 @@ function applyRow(
       else definitions.set(id, { ...before, webhook: row });
       return [id];
     case "webhook_secret":
-      definitions.set(id, { ...before, secret: kind === "delete" ? null : (row["secret"] ?? null) });
-      return [id];
+      // WAL of an earlier version, when a webhook had one secret; the upgrade then gave that one its number.
+      if (row["id"] == null) {
+        definitions.set(id, { ...before, secret: kind === "delete" ? null : (row["secret"] ?? null) });
+        return [id];
+      }
+      if (before.secret != null) definitions.set(id, { ...before, secret: null });
+      return applyChildRow(definitions, "secrets", change, id);
     case "webhook_header":
       return applyChildRow(definitions, "headers", change, id);
     case "webhook_data":
@@ -105,7 +110,7 @@ function applyRow(
 
 function applyChildRow(
   definitions: Map<number, Definition>,
-  list: "headers" | "data",
+  list: "headers" | "data" | "secrets",
   { kind, row }: ConfigurationChange,
   id: number,
 ): readonly number[] {
@@ -113,13 +118,14 @@ function applyChildRow(
   const touched = new Set([id]);
   // An UPDATE can move a row to another webhook, so it is taken out wherever it was.
   for (const [owner, definition] of kind === "update" ? definitions : [[id, definitions.get(id) ?? NOTHING] as const]) {
-    if (!definition[list].some(isRow)) continue;
-    definitions.set(owner, { ...definition, [list]: definition[list].filter((child) => !isRow(child)) });
+    const children = definition[list] ?? [];
+    if (!children.some(isRow)) continue;
+    definitions.set(owner, { ...definition, [list]: children.filter((child) => !isRow(child)) });
     touched.add(owner);
   }
   if (kind === "delete") return [id];
   const current = definitions.get(id) ?? NOTHING;
-  const children = [...current[list], row].toSorted((a, b) => Number(a["id"]) - Number(b["id"]));
+  const children = [...(current[list] ?? []), row].toSorted((a, b) => Number(a["id"]) - Number(b["id"]));
   definitions.set(id, { ...current, [list]: children });
   return [...touched];
 }
@@ -134,7 +140,8 @@ function toRepair(row: ColumnTexts): Repair {
   };
 }
 
-function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook {
+function toWebhook(definition: Definition): Webhook {
+  const { webhook: row, headers, data } = definition;
   return {
     id: Number(row["id"]),
     name: row["name"] ?? "",
@@ -158,8 +165,18 @@ function toWebhook({ webhook: row, headers, data, secret }: Definition): Webhook
     onExhausted: row["on_exhausted"] === "hold" ? "hold" : "continue",
     batchSize: Number(row["batch_size"] ?? 1),
     batchWindowMs: Number(row["batch_window_ms"] ?? 0),
-    secret: row["enable_security"] === "t" ? secret : null,
+    secrets: row["enable_security"] === "t" ? toSecrets(definition) : [],
+    signatureFormats: parseArray(row["signature_formats"] ?? "{standard,frappe}") as SignatureFormat[],
   };
+}
+
+function toSecrets({ secrets = [], secret }: Definition): Secret[] {
+  if (secret != null) return [{ text: secret, kind: "symmetric", expiresAtMs: null }];
+  return secrets.map((child) => ({
+    text: child["secret"] ?? "",
+    kind: (child["kind"] ?? "symmetric") as Secret["kind"],
+    expiresAtMs: child["expires_at_ms"] == null ? null : Number(child["expires_at_ms"]),
+  }));
 }
 
 function toCondition(row: ColumnTexts): Condition | null {

@@ -14,6 +14,18 @@ export interface Condition {
   readonly usesOld: boolean;
 }
 
+/** A form of signature: the headers of Standard Webhooks, of Frappe, of GitHub, of Stripe. */
+export type SignatureFormat = "standard" | "frappe" | "github" | "stripe";
+
+/** A signing secret as it is configured. */
+export interface Secret {
+  /** The secret itself; of a reference `env:NAME` or `file:PATH`, where it is found. */
+  readonly text: string;
+  readonly kind: "symmetric" | "ed25519" | "reference";
+  /** From then on nothing is signed with it, in milliseconds since 1970; null: never. */
+  readonly expiresAtMs: number | null;
+}
+
 /** A webhook as it is in force at some position of the stream. Immutable: a change makes a new one. */
 export interface Webhook {
   /** Its immutable number. */
@@ -43,6 +55,7 @@ export interface Webhook {
   readonly batchSize: number;
   /** How long an event may wait for others while a request is under way; 0: until that request ends. */
   readonly batchWindowMs: number;
-  /** The signing secret's text, or null where `enable_security` is off. */
-  readonly secret: string | null;
+  /** What its requests are signed with, side by side, oldest first; none where `enable_security` is off. */
+  readonly secrets: readonly Secret[];
+  readonly signatureFormats: readonly SignatureFormat[];
 }

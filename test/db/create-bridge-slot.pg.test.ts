@@ -69,7 +69,7 @@ test("makes the slot once, with the configuration in force at its consistent poi
       { key: "X-Two", value: "2" },
     ],
     data: [{ fieldname: "total", key: "total" }],
-    secret: "top secret",
+    secrets: [{ secret: "top secret", kind: "symmetric", expires_at_ms: null }],
   });
 });
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attempt, toRecord } from "../../src/deliver/attempt.ts";
 import { AddressGuard, NO_OWN_PLACES } from "../../src/deliver/address-guard.ts";
+import { KeyRing } from "../../src/deliver/key-ring.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
 import type { Webhook } from "../../src/match/webhook.ts";
 import type { Delivery, FrozenRequest } from "../../src/render/delivery.ts";
@@ -10,6 +11,8 @@ let receiver: Receiver;
 const transport = new UndiciTransport({
   guard: new AddressGuard({ mode: "internal", allow: "", deny: "", own: NO_OWN_PLACES }),
 });
+const means = { transport, keys: new KeyRing({ env: {}, folder: "/nowhere" }) };
+const secretOf = (text: string): Webhook["secrets"] => [{ text, kind: "symmetric", expiresAtMs: null }];
 beforeAll(async () => {
   receiver = await startReceiver();
 });
@@ -59,7 +62,8 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   onExhausted: "continue",
   batchSize: 1,
   batchWindowMs: 0,
-  secret: null,
+  secrets: [],
+  signatureFormats: ["standard", "frappe"],
   ...over,
 });
 
@@ -69,10 +73,10 @@ describe("an attempt", () => {
   it("takes URL, static headers and secret from the configuration, rendered headers and bytes from the delivery", async () => {
     const configured = webhook({
       headers: [{ key: "X-Static", value: "s" }],
-      secret: "text",
+      secrets: secretOf("text"),
       requestUrl: `${receiver.url}/x`,
     });
-    await attempt(parcel, configured, transport);
+    await attempt(parcel, configured, means);
     expect(receiver.requests.at(-1)).toMatchObject({
       path: "/x",
       body: frozen.body,
@@ -85,15 +89,21 @@ describe("an attempt", () => {
     const headers = [
       { key: "Webhook-Id", value: "forged" },
       { key: "User-Agent", value: "mine" },
+      { key: "x-hub-signature-256", value: "forged" },
     ];
-    await attempt(parcel, webhook({ headers }), transport);
-    expect(receiver.requests.at(-1)?.headers).toMatchObject({ "webhook-id": "msg_1", "user-agent": "mine" });
+    const signing = { secrets: secretOf("text"), signatureFormats: ["github"] as const };
+    await attempt(parcel, webhook({ headers, ...signing }), means);
+    expect(receiver.requests.at(-1)?.headers).toMatchObject({
+      "webhook-id": "msg_1",
+      "user-agent": "mine",
+      "x-hub-signature-256": expect.stringMatching(/^sha256=[0-9a-f]{64}$/),
+    });
   });
 
   it("sends credentials of the URL as a header, and neither they, a header's value nor a signature reach the log", async () => {
     const requestUrl = receiver.url.replace("http://", "http://user:p%40ss@");
     const headers = [{ key: "Authorization-Token", value: "top-secret" }];
-    const made = await attempt(parcel, webhook({ requestUrl, headers, secret: "signing-secret" }), transport);
+    const made = await attempt(parcel, webhook({ requestUrl, headers, secrets: secretOf("signing-secret") }), means);
     const sent = receiver.requests.at(-1)?.headers ?? {};
     expect(sent["authorization"]).toBe(`Basic ${Buffer.from("user:p@ss").toString("base64")}`);
     const record = toRecord(made, { delivery, attempts: 1 }, "delivered");
@@ -113,7 +123,7 @@ describe("an attempt", () => {
 
   it("says of a redirect where it pointed to", async () => {
     receiver.answer({ status: 301, headers: { location: "https://elsewhere.example/" } });
-    const record = toRecord(await attempt(parcel, webhook({}), transport), { delivery, attempts: 1 }, "retry");
+    const record = toRecord(await attempt(parcel, webhook({}), means), { delivery, attempts: 1 }, "retry");
     expect(record.error).toContain("HTTP 301 to https://elsewhere.example/");
     expect(record.errorClass).toBe("http_status");
   });

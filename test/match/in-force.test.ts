@@ -22,7 +22,7 @@ const empty = new InForce(new Map());
 describe("the webhooks in force", () => {
   it("gain a webhook with its header, data and secret rows in whatever order one transaction writes them", () => {
     const { inForce, changed, removed } = empty.apply([
-      change("webhook_secret", "insert", { webhook_id: "7", secret: "s3cret" }),
+      change("webhook_secret", "insert", { id: "1", webhook_id: "7", secret: "s3cret", kind: "symmetric" }),
       change("webhook_header", "insert", { id: "2", webhook_id: "7", key: "X-B", value: "b" }),
       change("webhook", "insert", webhook({ enable_security: "t" })),
       change("webhook_header", "insert", { id: "1", webhook_id: "7", key: "X-A", value: "a" }),
@@ -30,7 +30,7 @@ describe("the webhooks in force", () => {
     ]);
     expect(inForce.webhooks.get(7)).toMatchObject({
       name: "new-order",
-      secret: "s3cret",
+      secrets: [{ text: "s3cret", kind: "symmetric", expiresAtMs: null }],
       timeoutMs: 2500,
       events: ["after_insert", "on_trash"],
       headers: [

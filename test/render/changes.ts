@@ -96,7 +96,8 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     onExhausted: "continue",
     batchSize: 1,
     batchWindowMs: 0,
-    secret: null,
+    secrets: [],
+    signatureFormats: ["standard", "frappe"],
     ...values,
   };
 }

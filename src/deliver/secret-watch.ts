@@ -1,0 +1,93 @@
+import { sql, type Kysely } from "kysely";
+import type { Database } from "../db/schema.ts";
+import type { Held } from "../match/match.ts";
+import { setState } from "../match/rights-watch.ts";
+import type { Webhook } from "../match/webhook.ts";
+import type { KeyRing } from "./key-ring.ts";
+
+const EVERY_MS = 1_000;
+
+export interface SecretWatchOptions {
+  readonly db: Kysely<Database>;
+  readonly keys: KeyRing;
+  /** Those in force. */
+  readonly webhooks: () => Iterable<Webhook>;
+  /** Those held for another reason, which is the one that is shown. */
+  readonly held: () => Held;
+  /** A webhook may be able to sign now. */
+  readonly onChange: () => void;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/**
+ * Reads what secrets refer to again about once a second, and puts it where a DBA looks when a webhook cannot sign:
+ * it is held until it can, and nothing of it is lost. Nothing is written while nothing changes.
+ */
+export class SecretWatch {
+  readonly #options: SecretWatchOptions;
+  /** The reasons that stand in `walhook.webhook_state`, by webhook number. */
+  readonly #shown = new Map<number, string>();
+  #timer: NodeJS.Timeout | null = null;
+  #isClosed = false;
+  #looking: Promise<void> = Promise.resolve();
+
+  constructor(options: SecretWatchOptions) {
+    this.#options = options;
+  }
+
+  /** Looks once, and from then on every second. */
+  async start(): Promise<void> {
+    await this.#look();
+    await this.#clearOld();
+    this.#schedule();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#looking;
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.#look().then(
+        () => this.#schedule(),
+        (error: unknown) => this.#isClosed || this.#options.onFailure(error),
+      ) as Promise<void>;
+    }, EVERY_MS);
+  }
+
+  async #look(): Promise<void> {
+    const { db, keys, webhooks, held, onChange } = this.#options;
+    const isChanged = await keys.refresh(webhooks());
+    const nowMs = Date.now();
+    const problems = new Map<number, string>();
+    for (const webhook of webhooks()) {
+      const problem = keys.problemOf(webhook, nowMs);
+      // A reference that came since is read by the next look.
+      if (problem !== null && !held().has(webhook.id)) problems.set(webhook.id, problem);
+    }
+    let isReleased = isChanged;
+    for (const id of this.#shown.keys()) {
+      if (problems.has(id)) continue;
+      this.#shown.delete(id);
+      isReleased = true;
+      if (!held().has(id)) await setState(db, id, "ok", null);
+    }
+    for (const [id, problem] of problems) {
+      if (this.#shown.get(id) === problem) continue;
+      this.#shown.set(id, problem);
+      await setState(db, id, "held", problem);
+    }
+    if (isReleased) onChange();
+  }
+
+  /** What an earlier process held and this one does not. */
+  async #clearOld(): Promise<void> {
+    const still = [...this.#shown.keys(), ...this.#options.held().keys()];
+    await sql`
+      update walhook.webhook_state set state = 'ok', updated_at = now()
+      where state = 'held' and webhook_id <> all(${still}::integer[])`.execute(this.#options.db);
+  }
+}
