@@ -83,14 +83,19 @@ export class Conditions {
   ): Promise<void> {
     const toAskEach: Question[] = [];
     const batches = Math.ceil(questions.length / MOST_TOGETHER);
+    // Statements that answer are no delay but work; those after one that did not share what is left.
+    let withinMs = this.#timeoutMs * TOGETHER;
     for (let batch = 0; batch < batches; batch++) {
       const asked = questions.slice(batch * MOST_TOGETHER, (batch + 1) * MOST_TOGETHER);
       if (asked.length === 1) toAskEach.push(...asked);
       else {
-        const reply = await this.#run<boolean>("ask", asked, (this.#timeoutMs * TOGETHER) / batches);
+        const reply = await this.#run<boolean>("ask", asked, withinMs);
         if (reply.kind === "answers") {
           asked.forEach((question, q) => verdicts.set(question, this.#understand(question, reply.answers[q])));
-        } else toAskEach.push(...asked);
+        } else {
+          toAskEach.push(...asked);
+          withinMs = (this.#timeoutMs * TOGETHER) / batches;
+        }
       }
     }
     await this.#askEach(toAskEach, deadline, verdicts);
