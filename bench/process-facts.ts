@@ -1,6 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
+/** Of a second. */
+const CLOCK_TICKS = 100;
+
 /** Resident memory of a process in MB; 0 where it is gone. */
 export function residentMb(pid: number): number {
   return (readStatus(pid, "VmRSS") ?? residentByPs(pid)) / 1024;
@@ -16,7 +19,6 @@ export function peakResidentMb(pid: number): number | null {
 export function cpuSeconds(pid: number): number | null {
   const user = readStatField(String(pid), 11);
   const system = readStatField(String(pid), 12);
-  const CLOCK_TICKS = 100;
   return user === null || system === null ? null : (user + system) / CLOCK_TICKS;
 }
 
@@ -43,6 +45,13 @@ export function childrenCpuSeconds(parent: number): number | null {
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   const children = pids.filter((pid) => readStatField(pid, 1) === parent);
   return children.reduce((sum, pid) => sum + (cpuSeconds(Number(pid)) ?? 0), 0);
+}
+
+/** The same of all processes that it has ever started, those that have ended included. */
+export function offspringCpuSeconds(parent: number): number | null {
+  const living = childrenCpuSeconds(parent);
+  const ended = [13, 14].map((field) => readStatField(String(parent), field) ?? 0);
+  return living === null ? null : ended.reduce((sum, ticks) => sum + ticks / CLOCK_TICKS, living);
 }
 
 /** A field of /proc/<pid>/status in kB; null elsewhere than on Linux. */

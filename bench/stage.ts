@@ -8,7 +8,7 @@ import pg from "pg";
 import { type PostgresServer, startPostgres } from "../demo/postgres.ts";
 import { Bridge } from "./bridge.ts";
 import { LagWatch } from "./lag-watch.ts";
-import { childrenCpuSeconds } from "./process-facts.ts";
+import { childrenCpuSeconds, offspringCpuSeconds } from "./process-facts.ts";
 import { Receiver } from "./receiver.ts";
 import { until } from "./wait.ts";
 import { Writer, type WriterOrder } from "./writer.ts";
@@ -150,8 +150,16 @@ export class Stage {
 
   /** Processor time of the server's processes that live now, in seconds. */
   get serverCpuSeconds(): number {
-    const pid = readFileSync(join(this.server.dataDir, "postmaster.pid"), "utf8").split("\n")[0];
-    return childrenCpuSeconds(Number(pid)) ?? Number.NaN;
+    return childrenCpuSeconds(this.#postmaster) ?? Number.NaN;
+  }
+
+  /** The same, with those of its processes that have ended. */
+  get serverCpuSecondsEver(): number {
+    return offspringCpuSeconds(this.#postmaster) ?? Number.NaN;
+  }
+
+  get #postmaster(): number {
+    return Number(readFileSync(join(this.server.dataDir, "postmaster.pid"), "utf8").split("\n")[0]);
   }
 
   /** A folder for files; it goes with the stage. */

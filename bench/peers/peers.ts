@@ -21,7 +21,7 @@ export const peers: Scenario = {
     "the same events, one a request, through Walhook and its peers, as they come and tuned; those that are not installed are named",
   options: {
     "peer-events": { help: "events of the burst", full: 10_000, quick: 2000 },
-    "peer-crash-events": { help: "events of the burst in whose middle the peer is killed", full: 4000, quick: 1000 },
+    "peer-crash-events": { help: "events of the burst in whose middle the peer is killed", full: 6000, quick: 3000 },
     "peer-seconds": { help: "seconds with 50 events each, for the latency", full: 20, quick: 6 },
     "peer-rounds": { help: "rounds, each of which runs all", full: 3, quick: 1 },
     peer: {
@@ -75,7 +75,7 @@ async function tryOne(
     hasWalhook: peer.server.hasWalhook ?? false,
     ...(nativeDir === null ? {} : { nativeDir }),
   });
-  const line = lines.get(variant) ?? { variant: name, postgres: stage.version, results: [], failure: null };
+  const line = lines.get(variant) ?? { variant: name, postgres: stage.version.split(" ")[0] ?? "", results: [], failure: null };
   lines.set(variant, line);
   try {
     const sink = await MarkedSink.start();

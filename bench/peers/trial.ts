@@ -103,7 +103,7 @@ export class Trial {
   ): Promise<Pick<TrialResult, "perSecond" | "lost" | "repeated" | "peerCpu" | "serverCpu">> {
     await this.#sink.reset();
     const peerBefore = this.#peer.cpuSeconds() ?? Number.NaN;
-    const serverBefore = this.#stage.serverCpuSeconds;
+    const serverBefore = this.#stage.serverCpuSecondsEver;
     await insertBurst(this.#stage, this.#take(events), events);
     const { distinct, repeated } = await this.#settled(events);
     const arrivals = await this.#sink.arrivals();
@@ -114,7 +114,7 @@ export class Trial {
       lost: events - distinct,
       repeated,
       peerCpu: per100k((this.#peer.cpuSeconds() ?? Number.NaN) - peerBefore),
-      serverCpu: per100k(this.#stage.serverCpuSeconds - serverBefore),
+      serverCpu: per100k(this.#stage.serverCpuSecondsEver - serverBefore),
     };
   }
 
