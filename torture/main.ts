@@ -1,10 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { HELP, parseOptions, type TortureOptions } from "./options.ts";
-import { MUTANT_NAMES } from "./mutant-scenarios.ts";
-import { MutationCheck, type MutantReport } from "./mutation-check.ts";
-import { formatMutant, formatRun } from "./report-text.ts";
+import { MUTANT_NAMES } from "./mutants/mutant-scenarios.ts";
+import { MutationCheck, type MutantReport } from "./mutants/mutation-check.ts";
+import { formatMutant, formatRun } from "./verdict/report-text.ts";
 import { run } from "./run.ts";
-import type { RunReport } from "./run-report.ts";
+import type { RunReport } from "./verdict/run-report.ts";
 
 process.exitCode = await main(process.argv.slice(2));
 

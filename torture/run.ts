@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { makeContender } from "./contenders.ts";
-import type { Ending } from "./duplicates.ts";
+import { makeContender } from "./bridges/contenders.ts";
+import type { Ending } from "./verdict/duplicates.ts";
 import { drain } from "./drain.ts";
-import { FaultSchedule } from "./fault-schedule.ts";
-import { FAULTS } from "./faults.ts";
+import { FaultSchedule } from "./faults/fault-schedule.ts";
+import { FAULTS } from "./faults/faults.ts";
 import { Random } from "./random.ts";
-import { reportOf, type RunReport } from "./run-report.ts";
-import { judge } from "./verdict.ts";
-import { Violations } from "./violations.ts";
+import { reportOf, type RunReport } from "./verdict/run-report.ts";
+import { judge } from "./verdict/verdict.ts";
+import { Violations } from "./verdict/violations.ts";
 import { Watch } from "./watch.ts";
-import { Workload } from "./workload.ts";
+import { Workload } from "./workload/workload.ts";
 import { startWorld } from "./world.ts";
 
 export interface RunOptions {

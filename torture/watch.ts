@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { Contender } from "./fault.ts";
+import type { Contender } from "./faults/fault.ts";
 import type { World } from "./world.ts";
 
 const EVERY_MS = 1000;

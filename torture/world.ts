@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import { startPostgres, type PostgresServer } from "../demo/postgres.ts";
-import { Receiver } from "./receiver.ts";
+import { Receiver } from "./receiver/receiver.ts";
 import { ROOT } from "./root.ts";
-import { addWebhook, SECRET, WEBHOOKS, type WatchedWebhook } from "./webhooks.ts";
+import { addWebhook, SECRET, WEBHOOKS, type WatchedWebhook } from "./workload/webhooks.ts";
 
 /** A server of the test's own with Walhook installed, its application, and a receiver. Nobody but the test is a superuser. */
 export interface World {
@@ -121,6 +121,6 @@ async function install(world: World): Promise<void> {
     alter default privileges for role app grant select on tables to admin`);
   await superuser.end();
   const app = await world.connect("app");
-  await app.query(await readFile(join(ROOT, "torture", "schema.sql"), "utf8"));
+  await app.query(await readFile(join(ROOT, "torture", "workload", "schema.sql"), "utf8"));
   await app.end();
 }

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { applyPatches } from "../../torture/apply-patches.ts";
-import { FAIL_POINTS } from "../../torture/fail-points.ts";
-import { MUTANT_NAMES, scenarioOf } from "../../torture/mutant-scenarios.ts";
-import { patchesNamed } from "../../torture/patches.ts";
+import { applyPatches } from "../../torture/bridges/apply-patches.ts";
+import { FAIL_POINTS } from "../../torture/bridges/fail-points.ts";
+import { MUTANT_NAMES, scenarioOf } from "../../torture/mutants/mutant-scenarios.ts";
+import { patchesNamed } from "../../torture/bridges/patches.ts";
 import { ROOT } from "../../torture/root.ts";
 
 const failPoints = FAIL_POINTS.map(({ name }) => name);

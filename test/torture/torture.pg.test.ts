@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../torture/root.ts";
-import type { RunReport } from "../../torture/run-report.ts";
-import { ZEROES, type Zero } from "../../torture/violations.ts";
+import type { RunReport } from "../../torture/verdict/run-report.ts";
+import { ZEROES, type Zero } from "../../torture/verdict/violations.ts";
 
 /** Other choices: WALHOOK_TORTURE_SEED=7; longer: WALHOOK_TORTURE_SECONDS=120, or `npm run torture`. */
 const SEED = Number(process.env["WALHOOK_TORTURE_SEED"] ?? 1);

@@ -1,17 +1,17 @@
-import { readArrivals } from "./arrival.ts";
+import { readArrivals } from "../receiver/arrival.ts";
 import { compare, type Comparison } from "./compare.ts";
-import { readDeliveredRows } from "./delivered-rows.ts";
-import type { Drained } from "./drain.ts";
+import { readLogFacts } from "./log-facts.ts";
+import type { Drained } from "../drain.ts";
 import { expectedOf, readLedger, type Expected } from "./ledger.ts";
 import type { Violations } from "./violations.ts";
-import type { World } from "./world.ts";
+import type { World } from "../world.ts";
 
 /** Compares everything that was committed in this world with what became of it, and adds what else went wrong. */
 export async function judge(world: World, drained: Drained, crashes: Violations): Promise<Comparison> {
   const comparison = await compare(
     await expectations(world),
     readArrivals(world.arrivals),
-    await readDeliveredRows(world.url("postgres")),
+    await readLogFacts(world.url("postgres")),
   );
   const { violations } = comparison;
   violations.take(crashes);

@@ -1,7 +1,7 @@
 import { scenarioOf } from "./mutant-scenarios.ts";
 import { play, type Played } from "./play.ts";
 import type { Scenario } from "./scenario.ts";
-import { ZEROES, type Zero } from "./violations.ts";
+import { ZEROES, type Zero } from "../verdict/violations.ts";
 
 /** Whether a mutant was noticed. */
 export interface MutantReport {

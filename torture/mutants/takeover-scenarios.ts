@@ -1,4 +1,4 @@
-import { END_WALSENDER } from "./process-faults.ts";
+import { END_WALSENDER } from "../faults/process-faults.ts";
 import { tableNamed, type Scenario, type Stage } from "./scenario.ts";
 
 const composite = tableNamed("composite");

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import { SchemaChanges } from "./schema-changes.ts";
 import { TABLES, type WatchedTable } from "./watched-table.ts";
 import { HUGE, TRANSACTIONS } from "./transactions.ts";
 import { write, type WriterOptions } from "./writer.ts";
-import type { World } from "./world.ts";
+import type { World } from "../world.ts";
 
 export interface WorkloadOptions {
   readonly world: World;

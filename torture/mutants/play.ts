@@ -1,9 +1,9 @@
-import { makeContender } from "./contenders.ts";
-import { drain } from "./drain.ts";
+import { makeContender } from "../bridges/contenders.ts";
+import { drain } from "../drain.ts";
 import { Stage, type Scenario } from "./scenario.ts";
-import { judge } from "./verdict.ts";
-import { Violations } from "./violations.ts";
-import { startWorld } from "./world.ts";
+import { judge } from "../verdict/verdict.ts";
+import { Violations } from "../verdict/violations.ts";
+import { startWorld } from "../world.ts";
 
 /** What a scenario showed. */
 export interface Played {

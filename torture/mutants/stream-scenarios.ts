@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { changesOn } from "./changes.ts";
+import { changesOn } from "../workload/changes.ts";
 import { tableNamed, type Scenario } from "./scenario.ts";
 
 const simple = tableNamed("simple");

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { FAIL_POINTS, type FailPointName } from "./fail-points.ts";
+import { FAIL_POINTS, type FailPointName } from "../bridges/fail-points.ts";
 import type { Fault } from "./fault.ts";
 
 /** What happens to the bridges' processes. */

@@ -5,5 +5,5 @@ import { patchesNamed } from "./patches.ts";
 const names = (process.env["TORTURE_PATCHES"] ?? "").split(",").filter((name) => name !== "");
 if (names.length > 0) {
   await import("./inside.ts");
-  register("./patch-loader.js", { parentURL: import.meta.url, data: patchesNamed(names) });
+  register(new URL("./patch-loader.js", import.meta.url), { data: patchesNamed(names) });
 }

@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { changesOn, ledgerOfInserts, type Changes } from "./changes.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { WatchedTable } from "./watched-table.ts";
 
 /** What a transaction is made with. */

@@ -1,8 +1,8 @@
 import type pg from "pg";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import { laterTable, type WatchedTable } from "./watched-table.ts";
 import { laterWebhook } from "./webhooks.ts";
-import type { World } from "./world.ts";
+import type { World } from "../world.ts";
 
 /** Changes of the schema while rows are written. */
 export class SchemaChanges {

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import { isAccepted, readArrivals, type Arrival } from "./arrival.ts";
-import { changesOn, type Changes } from "./changes.ts";
-import type { FailPointName } from "./fail-points.ts";
-import type { Contender } from "./fault.ts";
-import { TABLES, type WatchedTable } from "./watched-table.ts";
-import type { World } from "./world.ts";
+import { isAccepted, readArrivals, type Arrival } from "../receiver/arrival.ts";
+import { changesOn, type Changes } from "../workload/changes.ts";
+import type { FailPointName } from "../bridges/fail-points.ts";
+import type { Contender } from "../faults/fault.ts";
+import { TABLES, type WatchedTable } from "../workload/watched-table.ts";
+import type { World } from "../world.ts";
 
 /** A fault in exactly the moment in which one mistake shows, instead of waiting for chance to find it. */
 export interface Scenario {

@@ -1,6 +1,6 @@
 import pg from "pg";
-import { changeName, deliveryKey, fingerprint } from "./delivery-key.ts";
-import type { WatchedWebhook } from "./webhooks.ts";
+import { changeName, deliveryKey, fingerprint } from "../receiver/delivery-key.ts";
+import type { WatchedWebhook } from "../workload/webhooks.ts";
 
 /** A committed change, as the transaction that made it wrote it down. */
 export interface LedgerRow {

@@ -1,8 +1,8 @@
-import type { BridgeProcess } from "./bridge-process.ts";
-import type { Proxy } from "./proxy.ts";
-import type { Random } from "./random.ts";
-import type { SchemaChanges } from "./schema-changes.ts";
-import type { World } from "./world.ts";
+import type { BridgeProcess } from "../bridges/bridge-process.ts";
+import type { Proxy } from "../bridges/proxy.ts";
+import type { Random } from "../random.ts";
+import type { SchemaChanges } from "../workload/schema-changes.ts";
+import type { World } from "../world.ts";
 
 /** A bridge and the network between it and the database. */
 export interface Contender {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ReceiverMode } from "./arrival.ts";
+import type { ReceiverMode } from "../receiver/arrival.ts";
 import type { Fault, Scenery } from "./fault.ts";
 
 /** What happens at the receiver. */

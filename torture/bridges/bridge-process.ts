@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Arming } from "./inside.ts";
-import { ROOT } from "./root.ts";
+import { ROOT } from "../root.ts";
 
 /** The module that changes the text of the bridge's files while they are loaded. */
 const PATCHING = fileURLToPath(new URL("./patching.js", import.meta.url));

@@ -1,4 +1,4 @@
-import type { Patch } from "./patches.ts";
+import type { Patch } from "../bridges/patches.ts";
 
 /** Known mistakes, put back one at a time: the test must notice each. A mistake may take more than one patch. */
 export const MUTANTS: readonly Patch[] = [

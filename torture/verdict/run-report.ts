@@ -1,9 +1,9 @@
 import type { Comparison } from "./compare.ts";
 import { causeOf, type Ending } from "./duplicates.ts";
-import type { Injected } from "./fault-schedule.ts";
+import type { Injected } from "../faults/fault-schedule.ts";
 import type { Violations } from "./violations.ts";
-import type { Watch } from "./watch.ts";
-import type { Workload } from "./workload.ts";
+import type { Watch } from "../watch.ts";
+import type { Workload } from "../workload/workload.ts";
 
 /** A run in figures, as it is written to the report's file. */
 export interface RunReport {

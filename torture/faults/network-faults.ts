@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fault, Scenery } from "./fault.ts";
-import type { Network } from "./proxy.ts";
+import type { Network } from "../bridges/proxy.ts";
 
 /** What happens between bridges and database. */
 export const NETWORK_FAULTS: readonly Fault[] = [

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { Scene, TransactionKind } from "./transactions.ts";
-import type { World } from "./world.ts";
+import type { World } from "../world.ts";
 
 export interface WriterOptions {
   readonly world: World;

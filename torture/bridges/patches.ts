@@ -1,5 +1,5 @@
 import { FAIL_POINTS } from "./fail-points.ts";
-import { MUTANTS } from "./mutants.ts";
+import { MUTANTS } from "../mutants/mutants.ts";
 
 /** A change of one built file of the bridge, applied while it is loaded: the code that is shipped knows nothing of it. */
 export interface Patch {

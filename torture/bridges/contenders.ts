@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { BridgeProcess } from "./bridge-process.ts";
 import { FAIL_POINTS } from "./fail-points.ts";
-import type { Contender } from "./fault.ts";
+import type { Contender } from "../faults/fault.ts";
 import { startProxy } from "./proxy.ts";
-import type { Violations } from "./violations.ts";
-import type { World } from "./world.ts";
+import type { Violations } from "../verdict/violations.ts";
+import type { World } from "../world.ts";
 
 export interface ContenderOptions {
   readonly world: World;

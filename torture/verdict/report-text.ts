@@ -1,4 +1,4 @@
-import type { MutantReport } from "./mutation-check.ts";
+import type { MutantReport } from "../mutants/mutation-check.ts";
 import type { RunReport } from "./run-report.ts";
 import { ZEROES } from "./violations.ts";
 
