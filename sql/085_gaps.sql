@@ -71,7 +71,7 @@ create table if not exists walhook.published (
   relation oid not null,
   member oid not null,
   is_broken boolean not null default false,
-  constraint published_pkey primary key (publication, relation)
+  constraint published_pkey primary key (relation, publication)
 );
 comment on table walhook.published is
   'Through which publication each watched table is published, written in the transaction that publishes it: what the publications must hold. Kept by triggers on walhook.webhook.';
@@ -142,16 +142,27 @@ create or replace function walhook.record_published() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  relations constant oid[] := array_remove(array[
-    case when tg_op <> 'DELETE' then new.doctype_oid end, case when tg_op <> 'INSERT' then old.doctype_oid end], null);
+  watched oid;
+  through record;
 begin
-  delete from walhook.published m
-   where (m.relation = any (relations) and not m.is_broken
-          and not exists (select from walhook.published_now() n where n.publication = m.publication and n.relation = m.relation))
-      or not exists (select from pg_class c where c.oid = m.relation);
-  insert into walhook.published (publication, relation, member)
-    select n.publication, n.relation, n.member from walhook.published_now() n where n.relation = any (relations)
-    on conflict do nothing;
+  foreach watched in array array_remove(array[
+    case when tg_op <> 'DELETE' then new.doctype_oid end, case when tg_op <> 'INSERT' then old.doctype_oid end], null)
+  loop
+    -- As walhook.published_now, of one table.
+    select p.pubname, r.oid as member into through
+      from pg_publication_rel r
+      join pg_publication p on p.oid = r.prpubid and p.pubname in ('walhook_insert', 'walhook_all')
+     where r.prrelid = watched and exists (select from walhook.webhook w where w.doctype_oid = r.prrelid)
+     order by p.pubname limit 1;
+    delete from walhook.published m
+     where m.relation = watched and not m.is_broken and m.publication is distinct from through.pubname;
+    if through.pubname is not null then
+      insert into walhook.published (publication, relation, member)
+        values (through.pubname, watched, through.member) on conflict do nothing;
+    elsif not exists (select from pg_class c where c.oid = watched) then
+      delete from walhook.published m where m.relation = watched;
+    end if;
+  end loop;
   return null;
 end $$;
 comment on function walhook.record_published() is 'Trigger, after a table was published: records through which publication.';
