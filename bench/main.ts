@@ -17,11 +17,15 @@ import { formatReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { takeover } from "./takeover.ts";
+import { webhooks } from "./webhooks.ts";
+import { widths } from "./widths.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   deliveries,
   reading,
   latency,
+  webhooks,
+  widths,
   isolation,
   largeTransaction,
   parked,
