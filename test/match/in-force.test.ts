@@ -85,6 +85,30 @@ describe("the webhooks in force", () => {
     expect([...moved.changed.keys()].toSorted((a, b) => a - b)).toEqual([7, 8]);
   });
 
+  it("sign with several secrets, and with the one that an earlier version stored until the upgrade numbers it", () => {
+    const definition = { webhook: webhook({ enable_security: "t" }), headers: [], data: [], secret: "stored" };
+    const before = new InForce(new Map([[7, definition]]));
+    const textsOf = (inForce: InForce) => inForce.webhooks.get(7)?.secrets.map(({ text }) => text);
+    expect(textsOf(before)).toEqual(["stored"]);
+    const later = before.apply([change("webhook_secret", "update", { webhook_id: "7", secret: "later" })]).inForce;
+    expect(textsOf(later)).toEqual(["later"]);
+    const row = { id: "1", webhook_id: "7", secret: "later", kind: "symmetric", expires_at_ms: null };
+    const upgraded = later.apply([change("webhook_secret", "update", row)]).inForce;
+    expect(textsOf(upgraded)).toEqual(["later"]);
+    const { inForce: rotated, changed } = upgraded.apply([
+      change("webhook_secret", "update", { ...row, expires_at_ms: "1000" }),
+      change("webhook_secret", "insert", { ...row, id: "2", secret: "whsk_x", kind: "ed25519" }),
+    ]);
+    expect(rotated.webhooks.get(7)?.secrets).toEqual([
+      { text: "later", kind: "symmetric", expiresAtMs: 1000 },
+      { text: "whsk_x", kind: "ed25519", expiresAtMs: null },
+    ]);
+    const again = new InForce(new Map(JSON.parse(JSON.stringify([...changed]))));
+    expect(again.webhooks).toEqual(rotated.webhooks);
+    const rest = rotated.apply([change("webhook_secret", "delete", row)]).inForce;
+    expect(textsOf(rest)).toEqual(["whsk_x"]);
+  });
+
   it("are immutable: the set before a change stays as it was", () => {
     const { inForce } = empty.apply([change("webhook", "insert", webhook())]);
     inForce.apply([change("webhook", "update", webhook({ request_url: "https://other.example" }))]);
