@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../torture/root.ts";
 import { deliveries } from "./deliveries.ts";
+import { identity } from "./identity.ts";
 import { idle } from "./idle.ts";
 import { isolation } from "./isolation.ts";
 import { largeRow } from "./large-row.ts";
@@ -13,12 +14,14 @@ import { latency } from "./latency.ts";
 import { manyWebhooks } from "./many-webhooks.ts";
 import { parked } from "./parked.ts";
 import { reading } from "./reading.ts";
+import { restart } from "./restart.ts";
 import { formatReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { takeover } from "./takeover.ts";
 import { webhooks } from "./webhooks.ts";
 import { widths } from "./widths.ts";
+import { writers } from "./writers.ts";
 
 const SCENARIOS: readonly Scenario[] = [
   deliveries,
@@ -26,6 +29,9 @@ const SCENARIOS: readonly Scenario[] = [
   latency,
   webhooks,
   widths,
+  writers,
+  identity,
+  restart,
   isolation,
   largeTransaction,
   parked,
