@@ -70,6 +70,8 @@ export interface WebhookTable {
   readonly batch_size: Generated<number>;
   readonly batch_window: ColumnType<unknown, string | undefined, string>;
   readonly batch_window_ms: FilledByTrigger<number>;
+  /** numeric */
+  readonly rate_limit: ColumnType<string | null, string | number | null | undefined, string | number | null>;
   readonly created_at: FilledByTrigger<Date>;
   readonly modified_at: FilledByTrigger<Date>;
 }

@@ -29,6 +29,12 @@ export interface CourierOptions {
   readonly onRoom: () => void;
 }
 
+/** When a desk is looked at again though nothing happens. */
+interface Alarm {
+  readonly atMs: number;
+  readonly timer: NodeJS.Timeout;
+}
+
 /**
  * Sends what is ready, so many at a time for each webhook, and decides what follows from each answer.
  * Lanes say what is ready; the courier never waits for anything but answers. What a receiver cannot take
@@ -37,7 +43,7 @@ export interface CourierOptions {
 export class Courier {
   readonly #options: CourierOptions;
   readonly #desks = new Map<number, Desk>();
-  readonly #alarms = new Map<number, NodeJS.Timeout>();
+  readonly #alarms = new Map<number, Alarm>();
   #inForce: InForce;
   #sending = 0;
   #isDraining = false;
@@ -51,7 +57,7 @@ export class Courier {
   /** Starts nothing more; resolves when no request is under way, at the latest after `withinMs`. */
   async drain(withinMs: number): Promise<void> {
     this.#isDraining = true;
-    for (const alarm of this.#alarms.values()) clearTimeout(alarm);
+    for (const { timer } of this.#alarms.values()) clearTimeout(timer);
     if (this.#sending === 0 || withinMs <= 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, withinMs);
@@ -67,7 +73,7 @@ export class Courier {
     this.#inForce = inForce;
     for (const id of changed) {
       this.#desks.get(id)?.forgetPace();
-      clearTimeout(this.#alarms.get(id));
+      clearTimeout(this.#alarms.get(id)?.timer);
       this.#alarms.delete(id);
     }
     for (const desk of this.#desks.values()) this.#work(desk);
@@ -118,7 +124,7 @@ export class Courier {
       for (let parcel = desk.next(nowMs, webhook); parcel !== null; parcel = desk.next(nowMs, webhook)) {
         void this.#send(desk, parcel, webhook);
       }
-      this.#wakeIn(desk, desk.pausedMs(nowMs) || desk.msUntilNext(nowMs, webhook));
+      this.#wakeIn(desk, desk.msUntilWake(nowMs, webhook));
     }
     if (desk.isClogged(nowMs)) {
       // Those of the queue stay, unless nothing at all may be sent: they would only be fetched again.
@@ -126,18 +132,22 @@ export class Courier {
       for (const ticket of desk.drain(({ isDurable }) => isPaused || !isDurable)) this.#park(ticket, null);
     }
     if (desk.takeAwaited()) this.#options.onRoom();
-    if (desk.isIdle) this.#desks.delete(desk.webhookId);
+    if (desk.isIdle(nowMs)) this.#desks.delete(desk.webhookId);
   }
 
   #wakeIn(desk: Desk, ms: number): void {
     const { webhookId } = desk;
-    if (ms === 0 || ms === Infinity || this.#alarms.has(webhookId)) return;
+    if (ms === 0 || ms === Infinity) return;
+    const atMs = Date.now() + ms;
+    const alarm = this.#alarms.get(webhookId);
+    if (alarm !== undefined && alarm.atMs <= atMs) return;
+    clearTimeout(alarm?.timer);
     const wake = (): void => {
       this.#alarms.delete(webhookId);
       this.#options.onRoom();
       this.#work(desk);
     };
-    this.#alarms.set(webhookId, setTimeout(wake, ms));
+    this.#alarms.set(webhookId, { atMs, timer: setTimeout(wake, ms) });
   }
 
   async #send(desk: Desk, parcel: Parcel, webhook: Webhook): Promise<void> {

@@ -3,6 +3,7 @@ import { gatherBatch } from "./gather-batch.ts";
 import { Pace } from "./pace.ts";
 import { batchOf, bundle, single, type Parcel } from "./parcel.ts";
 import type { Ticket } from "./ticket.ts";
+import { TokenBucket } from "./token-bucket.ts";
 import type { TransportResult } from "./transport.ts";
 
 /** Dealt-with entries are cut off now and then, so that a desk that is never empty does not grow. */
@@ -10,14 +11,17 @@ const COMPACT_AFTER = 10_000;
 /** All its requests under way and no answer for so long: what else is there for it waits in the queue. */
 const STALLED_AFTER_MS = 250;
 
-/** How many deliveries a request carries, and how long they wait for each other. */
-export type Packing = Pick<Webhook, "batchSize" | "batchWindowMs">;
+/** How many deliveries a request carries, how long they wait for each other, and how many requests a second there may be. */
+export type Packing = Pick<Webhook, "batchSize" | "batchWindowMs" | "rateLimit">;
 
 /** One webhook's deliveries that may be sent: those that wait for their turn, and how many are under way. */
 export class Desk {
   readonly webhookId: number;
   readonly #maxSending: number;
   #pace: Pace;
+  /** Null: its webhook has no rate limit. */
+  #bucket: TokenBucket | null = null;
+  #batchSize = 1;
   /** Tickets in the order in which they became ready; those before `#next` are dealt with. */
   #ready: Ticket[] = [];
   #next = 0;
@@ -41,6 +45,13 @@ export class Desk {
 
   /** What may be sent now, in one request; null where nothing may. */
   next(nowMs: number, packing: Packing): Parcel | null {
+    this.#keepTo(packing, nowMs);
+    const parcel = this.#msUntilToken(nowMs) > 0 ? null : this.#choose(nowMs, packing);
+    if (parcel !== null) this.#bucket?.take(nowMs);
+    return parcel;
+  }
+
+  #choose(nowMs: number, packing: Packing): Parcel | null {
     if (this.#sending >= this.#pace.limit || this.#pace.pausedMs(nowMs) > 0) return null;
     const first = this.#first();
     if (first === undefined) return null;
@@ -88,6 +99,21 @@ export class Desk {
     this.#pace = new Pace(this.#maxSending);
   }
 
+  #keepTo({ rateLimit, batchSize }: Packing, nowMs: number): void {
+    this.#batchSize = batchSize;
+    if (rateLimit === null) this.#bucket = null;
+    else if (this.#bucket?.perSecond !== rateLimit) this.#bucket = new TokenBucket(rateLimit, nowMs);
+  }
+
+  #msUntilToken(nowMs: number): number {
+    return this.#bucket?.msUntilToken(nowMs) ?? 0;
+  }
+
+  /** When `next` should be asked again though nothing happens, in ms from now; Infinity or 0: it need not. */
+  msUntilWake(nowMs: number, packing: Packing): number {
+    return this.#pace.pausedMs(nowMs) || this.#msUntilToken(nowMs) || this.msUntilNext(nowMs, packing);
+  }
+
   /** How long nothing may be sent, in ms. */
   pausedMs(nowMs: number): number {
     return this.#pace.pausedMs(nowMs);
@@ -95,7 +121,8 @@ export class Desk {
 
   /** Whether what comes in now would wait longer than is good for memory: it waits in the queue instead. */
   isClogged(nowMs: number): boolean {
-    if (this.#pace.pausedMs(nowMs) > 0) return true;
+    // What is beyond the rate takes its turn behind what waits in the queue already.
+    if (this.#pace.pausedMs(nowMs) > 0 || this.#msUntilToken(nowMs) > 0) return true;
     if (this.#sending < this.#pace.limit) return false;
     return this.#pace.limit < this.#maxSending || nowMs - this.#answeredAtMs > STALLED_AFTER_MS;
   }
@@ -105,14 +132,15 @@ export class Desk {
     if (this.#pace.pausedMs(nowMs) > 0) return 0;
     // One more page than can be sent, so that nobody waits for the table; none of it where answers are slow.
     const capacity = this.isClogged(nowMs) ? this.#pace.limit : 2 * this.#pace.limit;
-    const room = capacity - this.#load;
+    const room = this.#roomAhead ?? capacity - this.#load;
     this.#isAwaited = room <= 0;
     return Math.max(0, room);
   }
 
   /** True once, when there is room again that somebody waits for. */
   takeAwaited(): boolean {
-    if (!this.#isAwaited || this.#load > this.#pace.limit) return false;
+    if (!this.#isAwaited || this.#roomAhead === 0) return false;
+    if (this.#bucket === null && this.#load > this.#pace.limit) return false;
     this.#isAwaited = false;
     return true;
   }
@@ -130,12 +158,26 @@ export class Desk {
   }
 
   /** Whether nothing would be lost without it. */
-  get isIdle(): boolean {
-    return this.#load === 0 && this.#pace.isFull;
+  isIdle(nowMs: number): boolean {
+    return this.#load === 0 && this.#pace.isFull && (this.#bucket?.isFull(nowMs) ?? true);
   }
 
   get #load(): number {
-    return this.#sending + this.#ready.length - this.#next;
+    return this.#sending + this.#waiting;
+  }
+
+  get #waiting(): number {
+    return this.#ready.length - this.#next;
+  }
+
+  /**
+   * How many deliveries may come from the queue for the next tokens: several at a time, not one for each token. Null
+   * where there is no rate limit.
+   */
+  get #roomAhead(): number | null {
+    if (this.#bucket === null) return null;
+    const ahead = this.#bucket.ahead * this.#batchSize;
+    return this.#sending >= this.#pace.limit || this.#waiting > ahead / 2 ? 0 : ahead - this.#waiting;
   }
 
   #compact(): void {

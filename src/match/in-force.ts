@@ -165,6 +165,7 @@ function toWebhook(definition: Definition): Webhook {
     onExhausted: row["on_exhausted"] === "hold" ? "hold" : "continue",
     batchSize: Number(row["batch_size"] ?? 1),
     batchWindowMs: Number(row["batch_window_ms"] ?? 0),
+    rateLimit: row["rate_limit"] == null ? null : Number(row["rate_limit"]),
     secrets: row["enable_security"] === "t" ? toSecrets(definition) : [],
     signatureFormats: parseArray(row["signature_formats"] ?? "{standard,frappe}") as SignatureFormat[],
   };

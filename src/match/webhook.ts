@@ -55,6 +55,8 @@ export interface Webhook {
   readonly batchSize: number;
   /** How long an event may wait for others while a request is under way; 0: until that request ends. */
   readonly batchWindowMs: number;
+  /** Requests a second at most; null: no limit. */
+  readonly rateLimit: number | null;
   /** What its requests are signed with, side by side, oldest first; none where `enable_security` is off. */
   readonly secrets: readonly Secret[];
   readonly signatureFormats: readonly SignatureFormat[];

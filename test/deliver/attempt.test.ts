@@ -62,6 +62,7 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   onExhausted: "continue",
   batchSize: 1,
   batchWindowMs: 0,
+  rateLimit: null,
   secrets: [],
   signatureFormats: ["standard", "frappe"],
   ...over,

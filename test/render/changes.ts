@@ -96,6 +96,7 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     onExhausted: "continue",
     batchSize: 1,
     batchWindowMs: 0,
+    rateLimit: null,
     secrets: [],
     signatureFormats: ["standard", "frappe"],
     ...values,
