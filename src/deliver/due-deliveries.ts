@@ -1,10 +1,7 @@
-import { sql, type Kysely, type RawBuilder, type Selectable } from "kysely";
+import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Database } from "../db/schema.ts";
-import type { DocEventName } from "../events/doc-event.ts";
-import type { Delivery, DeliverySource, FrozenRequest } from "../render/delivery.ts";
-import { parseLsn } from "../replication/lsn.ts";
-import { batchOf } from "./parcel.ts";
-import { newTicket, type Ticket } from "./ticket.ts";
+import { toTickets, type DueRow } from "./due-row.ts";
+import type { Ticket } from "./ticket.ts";
 
 /** How many due deliveries of one kind a webhook can take now. */
 export interface Room {
@@ -28,59 +25,85 @@ export interface DuePage {
   readonly isCut: boolean;
 }
 
+/** Deliveries of one lane that come along behind the one that is due. */
+const LANE_AHEAD = 20;
+
 /**
- * A page of deliveries that are due now as tickets that are ready: of each webhook the oldest due ones, as many
- * as it has room for, and where the page is too small for all, as many of each; with each that was sent in a batch
- * comes the whole batch. Only heads of lanes are ever due.
+ * A page of deliveries that are due now as tickets: of each webhook the oldest due ones, as many as it has room
+ * for, and where the page is too small for all, as many of each. Only heads of lanes are ever due; behind each come
+ * the next ones of its lane, so that a long lane does not wait for a checkpoint between any two of its deliveries,
+ * and with each that was sent in a batch comes the whole batch.
  */
 export async function fetchDue(db: Kysely<Database>, filter: DueFilter): Promise<DuePage> {
   const { rooms, claimed, limit, limitBytes } = filter;
   const { rows } = await sql<DueRow>`
-    with chosen as (
-      select due.delivery_id, due.batch_id, due.rank, row_number() over place as number, sum(due.bytes) over place as bytes
+    with head as (
+      select due.delivery_id, due.batch_id, due.webhook_id, due.docname, due.commit_lsn, due.change_lsn, due.change_index,
+        due.event_number, due.leads, due.rank, due.bytes
       from ${roomTable(rooms)}
       cross join lateral (
-        select q.delivery_id, q.batch_id, row_number() over (order by q.due_at) as rank,
-          coalesce(octet_length(q.body), octet_length(q.change::text), 0) as bytes
+        select q.delivery_id, q.batch_id, q.webhook_id, q.docname, q.commit_lsn, q.change_lsn, q.change_index, q.event_number,
+          q.is_ordered and q.kind = 'request' and not q.is_barrier and q.batch_id is null as leads,
+          row_number() over (order by q.due_at) as rank, ${bytesOf("q")} as bytes
         from walhook.webhook_queue q
         where ${isDue(claimed)} and q.due_at <= now()
         order by q.due_at
         limit room.count
       ) as due
-      window place as (order by due.rank, due.delivery_id rows unbounded preceding)
+    ), chosen as (
+      select open.delivery_id, open.batch_id, open.lane, open.step, open.rank, row_number() over place as number, sum(open.bytes) over place as bytes_so_far
+      from (
+        select head.delivery_id, head.batch_id, head.delivery_id as lane, 0 as step, head.rank, head.bytes from head
+        union all
+        select next.delivery_id, null, head.delivery_id, next.step, head.rank, next.bytes
+        from head cross join lateral (${laneBehindHead(claimed)}) as next
+        where head.leads
+      ) as open
+      window place as (order by open.step, open.rank, open.delivery_id rows unbounded preceding)
     ), page as (
-      select chosen.delivery_id, chosen.batch_id, chosen.rank from chosen
-      where chosen.number = 1 or (chosen.number <= ${limit} and chosen.bytes <= ${limitBytes})
+      select chosen.delivery_id, chosen.batch_id, chosen.lane, chosen.step, chosen.rank from chosen
+      where chosen.number = 1 or (chosen.number <= ${limit} and chosen.bytes_so_far <= ${limitBytes})
     ), due as (
-      select page.delivery_id, page.rank from page
-      union
-      select q.delivery_id, min(page.rank)
+      select page.delivery_id, page.lane, page.step, page.rank from page
+      union all
+      select distinct q.delivery_id, q.delivery_id, 0, 0
       from page join walhook.webhook_queue q on q.batch_id = page.batch_id and not q.is_dead
       where q.delivery_id not in (select page.delivery_id from page)
-      group by q.delivery_id
     )
     select d.delivery_id, d.webhook_id, d.webhook, d.doctype, d.docname, d.old_docname, d.docevent, d.source, d.commit_lsn,
       d.change_lsn, d.change_index, d.xid, d.attempts, d.last_error, d.is_ordered, d.batch_id, d.method, d.url,
       d.content_type, d.headers, d.body, d.change::text as change,
-      (extract(epoch from d.commit_time) * 1000000)::bigint as commit_time_us,
+      (extract(epoch from d.commit_time) * 1000000)::bigint as commit_time_us, due.lane, due.step::integer as step,
       (select count(*) from chosen) > (select count(*) from page) as is_cut
     from due join walhook.webhook_queue d on d.delivery_id = due.delivery_id
-    order by due.rank, d.delivery_id`.execute(db);
-  const tickets = rows.map(toTicket);
-  joinBatches(rows, tickets);
-  return { tickets, isCut: rows[0]?.is_cut ?? false };
+    order by due.step, due.rank, d.delivery_id`.execute(db);
+  return { tickets: toTickets(rows), isCut: rows[0]?.is_cut ?? false };
 }
 
-/** Those that were sent together are sent together again. Where one of them is gone, the rest may be sent with others. */
-function joinBatches(rows: readonly DueRow[], tickets: readonly Ticket[]): void {
-  const batches = new Map<string, Ticket[]>();
-  for (const [index, { batch_id }] of rows.entries()) {
-    if (batch_id !== null) batches.set(batch_id, [...(batches.get(batch_id) ?? []), tickets[index]!]);
-  }
-  for (const [id, members] of batches) {
-    const batch = batchOf(members);
-    if (batch.id === id) for (const ticket of members) ticket.batch = batch;
-  }
+/**
+ * The deliveries that may follow `head` in its lane at once, in order: up to one that stands in another lane as well,
+ * was sent before, is dead or is being dealt with, and up to a TRUNCATE or one that left this name.
+ */
+function laneBehindHead(claimed: readonly string[]): RawBuilder<unknown> {
+  return sql`
+    select run.delivery_id, run.step, run.bytes
+    from (
+      select q.delivery_id, q.commit_lsn, q.change_lsn, q.change_index, q.event_number, ${bytesOf("q")} as bytes,
+        row_number() over lane as step,
+        bool_and(q.old_docname is null and q.kind = 'request' and q.batch_id is null and q.due_at is null
+          and not q.is_dead and not q.is_barrier and q.delivery_id <> all(${claimed}::text[])) over lane as is_plain
+      from walhook.webhook_queue q
+      where q.webhook_id = head.webhook_id and q.docname = head.docname and q.is_ordered
+        and (not q.is_dead or q.holds_lane) and ${isBefore("head", "q")}
+      window lane as (order by q.commit_lsn, q.change_lsn, q.change_index, q.event_number rows unbounded preceding)
+      order by q.commit_lsn, q.change_lsn, q.change_index, q.event_number
+      limit ${LANE_AHEAD}
+    ) as run
+    where run.is_plain
+      and not exists (select from walhook.webhook_queue e where e.webhook_id = head.webhook_id
+        and e.old_docname = head.docname and ${isBefore("head", "e")} and ${isBefore("e", "run")})
+      and not exists (select from walhook.webhook_queue e where e.webhook_id = head.webhook_id
+        and e.is_barrier and ${isBefore("head", "e")} and ${isBefore("e", "run")})`;
 }
 
 /** How long until the next delivery of these is due, in ms; null when none waits for its time. */
@@ -125,61 +148,13 @@ export async function countParked(db: Kysely<Database>): Promise<Map<number, num
   return new Map(rows.map(({ webhook_id, count }) => [webhook_id, count]));
 }
 
-type DueRow = Pick<
-  Selectable<Database["walhook.webhook_queue"]>,
-  | "delivery_id"
-  | "webhook_id"
-  | "webhook"
-  | "doctype"
-  | "docname"
-  | "old_docname"
-  | "docevent"
-  | "source"
-  | "commit_lsn"
-  | "change_lsn"
-  | "change_index"
-  | "xid"
-  | "attempts"
-  | "last_error"
-  | "is_ordered"
-  | "batch_id"
-  | "method"
-  | "url"
-  | "content_type"
-  | "headers"
-  | "body"
-> & { readonly change: string | null; readonly commit_time_us: string; readonly is_cut: boolean };
-
-function toTicket(row: DueRow): Ticket {
-  const delivery: Delivery = {
-    id: row.delivery_id,
-    webhookId: row.webhook_id,
-    webhookName: row.webhook,
-    doctype: row.doctype,
-    docname: row.docname,
-    oldDocname: row.old_docname,
-    docevent: row.docevent as DocEventName,
-    source: row.source as DeliverySource,
-    position: {
-      commitLsn: parseLsn(row.commit_lsn),
-      changeLsn: parseLsn(row.change_lsn),
-      index: row.change_index,
-    },
-    xid: Number(row.xid),
-    commitTimeUs: BigInt(row.commit_time_us),
-    isOrdered: row.is_ordered,
-  };
-  return {
-    ...newTicket(delivery, toRequest(row), row.change),
-    state: "ready",
-    isDurable: true,
-    attempts: row.attempts,
-    lastError: row.last_error,
-  };
+function isBefore(first: "head" | "e", second: "q" | "e" | "run"): RawBuilder<unknown> {
+  const place = (of: string): RawBuilder<unknown> =>
+    sql.raw(`(${of}.commit_lsn, ${of}.change_lsn, ${of}.change_index, ${of}.event_number)`);
+  return sql`${place(first)} < ${place(second)}`;
 }
 
-/** Null for an undecided delivery, which has a raw change instead. */
-function toRequest({ method, url, content_type, headers, body }: DueRow): FrozenRequest | null {
-  if (body === null || method === null || content_type === null) return null;
-  return { method, url, contentType: content_type, headers: headers ?? [], body };
+/** What a row's body or raw change takes in memory. */
+function bytesOf(row: "q"): RawBuilder<unknown> {
+  return sql.raw(`coalesce(octet_length(${row}.body), octet_length(${row}.change::text), 0)`);
 }

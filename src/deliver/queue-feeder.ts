@@ -82,7 +82,8 @@ export class QueueFeeder {
     // Whoever ends next wakes us.
     if (isCut) return null;
     // Whoever got as many as it had room for says when it has room again.
-    const left = rooms.filter((room) => tickets.filter((ticket) => isFor(ticket, room)).length < room.count);
+    const heads = tickets.filter(({ waitsFor }) => waitsFor === 0);
+    const left = rooms.filter((room) => heads.filter((ticket) => isFor(ticket, room)).length < room.count);
     return left.length === 0 ? null : await msUntilDue(db, { rooms: left, claimed: claimed.ids });
   }
 
