@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { median } from "./percentile.ts";
+import { ServerCostWatch } from "./process-costs.ts";
 import type { Report } from "./report.ts";
 import type { Scenario, ScenarioContext } from "./scenario.ts";
 import { Sink } from "./sink.ts";
@@ -32,8 +33,8 @@ interface Round {
 
 interface Rate {
   readonly perSecond: number;
-  /** Processor seconds of the bridge for 100,000 events. */
-  readonly bridgeCpu: number;
+  /** Processor seconds for 100,000 events, by process. */
+  readonly cpu: ReadonlyMap<string, number>;
   readonly maxMb: number;
 }
 
@@ -77,18 +78,23 @@ async function drain(
     end loop; end $$`);
   await sink.reset();
   const logged = await stage.number("select count(*) from walhook.webhook_request_log");
+  const { cpuSeconds: sinkFrom } = await sink.count();
+  const server = await ServerCostWatch.start(stage);
   const bridge = stage.bridge();
   const requests = Math.ceil(events / 100) * 100;
   const isDone = async (): Promise<boolean> =>
     (await stage.number("select count(*) from walhook.webhook_request_log")) >= logged + requests;
   await until("all events in the log", isDone, { withinMs: 600_000, everyMs: 100 });
   await stage.caughtUp();
-  const cpu = bridge.cpuSeconds ?? Number.NaN;
+  const costs = [["bridge", bridge.cpuSeconds ?? Number.NaN] as const, ...(await server.take())];
   const maxMb = bridge.peakResidentMb;
   await bridge.stop();
-  const { firstAtMs, lastAtMs } = await sink.count();
+  const { firstAtMs, lastAtMs, cpuSeconds: sinkTo } = await sink.count();
+  const cpu = new Map(
+    [...costs, ["receiver", sinkTo - sinkFrom] as const].map(([name, s]) => [name, (s / requests) * 1e5]),
+  );
   context.note(`batch_size ${batchSize}: ${((lastAtMs - firstAtMs) / 1000).toFixed(1)} s`);
-  return { perSecond: requests / ((lastAtMs - firstAtMs) / 1000), bridgeCpu: (cpu / requests) * 100_000, maxMb };
+  return { perSecond: requests / ((lastAtMs - firstAtMs) / 1000), cpu, maxMb };
 }
 
 async function dispatchAlone(sink: Sink, events: number): Promise<number> {
@@ -103,23 +109,28 @@ async function dispatchAlone(sink: Sink, events: number): Promise<number> {
 function report(rounds: readonly Round[], version: string): Report {
   const of = (pick: (round: Round) => number): number => median(rounds.map(pick));
   const single = of((round) => round.single.perSecond);
+  const batched = of((round) => round.batched.perSecond);
   const ceiling = of((round) => round.ceiling);
+  const processes = [...new Set(rounds.flatMap((r) => [...r.single.cpu.keys(), ...r.batched.cpu.keys()]))];
   return {
     tables: [
       {
         title: `deliveries, PostgreSQL ${version}, medians of ${rounds.length} rounds`,
-        columns: ["what", "events/s", "of the ceiling", "bridge CPU s per 100,000", "peak RSS MB"],
+        columns: ["what", "events/s", "of the ceiling", "peak RSS MB"],
         rows: [
-          ["one event a request", single, single / ceiling, of((r) => r.single.bridgeCpu), of((r) => r.single.maxMb)],
-          [
-            "100 events a request",
-            of((r) => r.batched.perSecond),
-            of((r) => r.batched.perSecond) / ceiling,
-            of((r) => r.batched.bridgeCpu),
-            of((r) => r.batched.maxMb),
-          ],
-          ["undici dispatch alone", ceiling, 1, null, null],
+          ["one event a request", single, single / ceiling, of((r) => r.single.maxMb)],
+          ["100 events a request", batched, batched / ceiling, of((r) => r.batched.maxMb)],
+          ["undici dispatch alone", ceiling, 1, null],
         ],
+      },
+      {
+        title: "processor seconds for 100,000 events, by process",
+        columns: ["process", "one event a request", "100 events a request"],
+        rows: processes.map((name) => [
+          name,
+          of((r) => r.single.cpu.get(name) ?? 0),
+          of((r) => r.batched.cpu.get(name) ?? 0),
+        ]),
       },
     ],
     goals: [
