@@ -202,8 +202,10 @@ export class Courier {
 
   /** It goes on from the queue. */
   #park(ticket: Ticket, record: AttemptRecord | null): void {
-    this.#options.lanes.park(ticket);
-    this.#options.report(ticket, record);
+    const { lanes, report } = this.#options;
+    // Those of the queue that came along behind it go back, too.
+    for (const behind of lanes.park(ticket)) if (behind !== ticket && behind.isDurable) report(behind, null);
+    report(ticket, record);
   }
 
   #end(ticket: Ticket, record: AttemptRecord): void {
