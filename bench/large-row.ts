@@ -17,6 +17,10 @@ const CASES: readonly Case[] = [
   // Each of its characters is two in JSON and more in COPY's text.
   { name: "quotes of 25 %", values: `repeat('"\\', $mb / 8 * ${MB}), null, null` },
   { name: "eight rows of 5 %", values: `repeat('e', $mb / 20 * ${MB}), null, null from generate_series(1, 8)` },
+  {
+    name: "a thousand rows of 0.25 %",
+    values: `repeat('t', $mb * 10 / 4 * 1000), null, null from generate_series(1, 1000)`,
+  },
 ];
 
 /** Rows larger than any receiver takes. */
@@ -33,6 +37,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
   for (const [endpoint, behaviour] of [
     ["answers", "accept"],
     ["refuses", "refuse"],
+    ["hangs", "hang"],
   ] as const) {
     await using stage = await Stage.open(context.cli);
     const receiver = await stage.receiver();
