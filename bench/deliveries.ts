@@ -59,7 +59,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
       `round ${round + 1}: ${Math.round(single.perSecond)}/s alone, ${Math.round(batched.perSecond)}/s in batches, ceiling ${Math.round(ceiling)}/s`,
     );
   }
-  return report(rounds, stage.version);
+  return report(rounds, `PostgreSQL ${stage.version}, receiver ${sink.name}`);
 }
 
 /** Commits events while no bridge runs, then starts one and takes the time from the first to the last arrival. */
@@ -106,7 +106,7 @@ async function dispatchAlone(sink: Sink, events: number): Promise<number> {
   return requests / ((lastAtMs - firstAtMs) / 1000);
 }
 
-function report(rounds: readonly Round[], version: string): Report {
+function report(rounds: readonly Round[], versions: string): Report {
   const of = (pick: (round: Round) => number): number => median(rounds.map(pick));
   const single = of((round) => round.single.perSecond);
   const batched = of((round) => round.batched.perSecond);
@@ -115,7 +115,7 @@ function report(rounds: readonly Round[], version: string): Report {
   return {
     tables: [
       {
-        title: `deliveries, PostgreSQL ${version}, medians of ${rounds.length} rounds`,
+        title: `deliveries, ${versions}, medians of ${rounds.length} rounds`,
         columns: ["what", "events/s", "of the ceiling", "peak RSS MB"],
         rows: [
           ["one event a request", single, single / ceiling, of((r) => r.single.maxMb)],

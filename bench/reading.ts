@@ -68,7 +68,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
       );
     }
   }
-  return report(rounds, stage.version);
+  return report(rounds, `PostgreSQL ${stage.version}, receiver ${sink.name}`);
 }
 
 /** Commits events while no bridge runs. What is read before them is the webhook's own change. */
@@ -102,7 +102,7 @@ async function read(stage: Stage, sink: Sink, { oneIn }: Way, events: number): P
 
 function report(
   rounds: readonly (readonly { readonly bridge: Measured; readonly alone: Measured }[])[],
-  version: string,
+  versions: string,
 ): Report {
   const rows = WAYS.map(({ name }, index) => {
     const of = (pick: (round: { readonly bridge: Measured; readonly alone: Measured }) => number): number =>
@@ -124,7 +124,7 @@ function report(
   return {
     tables: [
       {
-        title: `reading, PostgreSQL ${version}, medians of ${rounds[0]?.length ?? 0} rounds`,
+        title: `reading, ${versions}, medians of ${rounds[0]?.length ?? 0} rounds`,
         columns: [
           "what",
           "events/s",

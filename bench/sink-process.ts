@@ -4,7 +4,7 @@ import { requestEnd } from "./request-end.ts";
 
 /**
  * An HTTP endpoint that costs little: it finds where each request ends, counts, and answers with bytes that are
- * ready. Run by `sink.ts`; it stands where a web server written in C would.
+ * ready. Run by `node-sink.ts` where there is no nginx.
  */
 
 const ANSWER = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok");

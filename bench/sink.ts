@@ -1,42 +1,34 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
+import { NginxSink } from "./nginx-sink.ts";
+import { NodeSink } from "./node-sink.ts";
 import type { SinkCount } from "./sink-process.ts";
 
-const PROCESS = fileURLToPath(new URL("./sink-process.js", import.meta.url));
-
-/** The cheapest endpoint there is here, in a process of its own. */
+/** The cheapest endpoint there is here, in a process of its own: nginx where it is installed. */
 export class Sink {
   readonly url: string;
-  readonly #child: ChildProcess;
+  /** What it is, for the report. */
+  readonly name: string;
+  readonly #server: NginxSink | NodeSink;
 
-  private constructor(child: ChildProcess, port: number) {
-    this.#child = child;
-    this.url = `http://127.0.0.1:${port}`;
+  private constructor(server: NginxSink | NodeSink) {
+    this.#server = server;
+    this.url = server.url;
+    this.name = server.name;
   }
 
   static async start(): Promise<Sink> {
-    const child = fork(PROCESS);
-    const [{ port }] = (await once(child, "message")) as [{ port: number }];
-    return new Sink(child, port);
+    return new Sink((await NginxSink.start()) ?? (await NodeSink.start()));
   }
 
+  /** Since the start or the last reset. */
   count(): Promise<SinkCount> {
-    return this.#ask("count");
+    return this.#server.count();
   }
 
-  async reset(): Promise<void> {
-    await this.#ask("reset");
+  reset(): Promise<void> {
+    return this.#server.reset();
   }
 
-  close(): void {
-    this.#child.kill("SIGKILL");
-  }
-
-  async #ask(question: "count" | "reset"): Promise<SinkCount> {
-    const answer = once(this.#child, "message");
-    this.#child.send(question);
-    const [count] = (await answer) as [SinkCount];
-    return count;
+  async close(): Promise<void> {
+    await this.#server.close();
   }
 }

@@ -78,7 +78,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
       `round ${round + 1}: p99 ${steadyAlone.p99.toFixed(1)} ms alone, ${steady.p99.toFixed(1)} ms delivered; ${Math.round(freeAlone.perSecond)}/s and ${Math.round(free.perSecond)}/s`,
     );
   }
-  return report(rounds, stage.version);
+  return report(rounds, `PostgreSQL ${stage.version}, receiver ${sink.name}`);
 }
 
 /** Waits until nothing is left to deliver. */
@@ -142,7 +142,7 @@ function endedCpuSeconds(stage: Stage): number {
   return stage.serverCpuSecondsEver - stage.serverCpuSeconds;
 }
 
-function report(rounds: readonly Round[], version: string): Report {
+function report(rounds: readonly Round[], versions: string): Report {
   const of = (pick: (round: Round) => number): number => median(rounds.map(pick));
   const row = (name: string, pick: (round: Round) => Cost): readonly (string | number)[] => [
     name,
@@ -159,7 +159,7 @@ function report(rounds: readonly Round[], version: string): Report {
   return {
     tables: [
       {
-        title: `${CLIENTS} writers, PostgreSQL ${version}, medians of ${rounds.length} rounds; on this machine the bridge and its receiver share the writers' processors`,
+        title: `${CLIENTS} writers, ${versions}, medians of ${rounds.length} rounds; on this machine the bridge and its receiver share the writers' processors`,
         columns: ["what", "transactions/s", "p50 (ms)", "p99 (ms)", "backend CPU us a transaction", "deliveries/s"],
         rows: [
           row(`${RATE}/s, nobody reads`, (r) => r.steadyAlone),
