@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { marksIn } from "./event-mark.ts";
 import { requestEnd } from "../request-end.ts";
-import type { Arrivals, SinkQuestion } from "./marked-sink.ts";
+import type { Arrivals, MarkedCount, SinkQuestion } from "./marked-sink.ts";
 
 /** The endpoint of `../sink-process.ts`, which also keeps when each event came. Run by `marked-sink.ts`. */
 
@@ -9,6 +9,7 @@ const ANSWER = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: 
 
 /** When each event came first, in ms since 1970. */
 let arrivedAtMs = new Map<number, number>();
+let expectFrom = 0;
 let requests = 0;
 let repeated = 0;
 
@@ -31,26 +32,24 @@ function notice(request: string): void {
   const nowMs = performance.timeOrigin + performance.now();
   requests++;
   for (const number of marksIn(request)) {
-    if (arrivedAtMs.has(number)) repeated++;
+    if (number < expectFrom || arrivedAtMs.has(number)) repeated++;
     else arrivedAtMs.set(number, nowMs);
   }
 }
 
 process.on("message", (question: SinkQuestion) => {
   switch (question) {
-    case "reset":
-      arrivedAtMs = new Map();
-      requests = repeated = 0;
-      process.send?.(null);
-      return;
     case "count":
-      process.send?.({ requests, repeated, distinct: arrivedAtMs.size });
+      process.send?.({ requests, repeated, distinct: arrivedAtMs.size } satisfies MarkedCount);
       return;
     case "arrivals":
       process.send?.([...arrivedAtMs] satisfies Arrivals);
       return;
     default:
-      question satisfies never;
+      arrivedAtMs = new Map();
+      requests = repeated = 0;
+      ({ expectFrom } = question);
+      process.send?.(null);
   }
 });
 process.on("disconnect", () => process.exit());

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const PROCESS = fileURLToPath(new URL("./marked-sink-process.js", import.meta.url));
 
-export type SinkQuestion = "count" | "arrivals" | "reset";
+export type SinkQuestion = "count" | "arrivals" | { readonly expectFrom: number };
 
 /** The number of each event that came, and when it came first in ms since 1970; in order of arrival. */
 export type Arrivals = readonly (readonly [number: number, atMs: number])[];
@@ -13,7 +13,7 @@ export interface MarkedCount {
   readonly requests: number;
   /** Events that came. */
   readonly distinct: number;
-  /** Arrivals of events that had come before. */
+  /** Arrivals of events that had come before, or that are not expected any more. */
   readonly repeated: number;
 }
 
@@ -41,9 +41,9 @@ export class MarkedSink {
     return this.#ask("arrivals");
   }
 
-  /** Forgets all that came. */
-  async reset(): Promise<void> {
-    await this.#ask("reset");
+  /** Forgets all that came; from now on events with this number and higher ones are new. */
+  async expect(from: number): Promise<void> {
+    await this.#ask({ expectFrom: from });
   }
 
   close(): void {

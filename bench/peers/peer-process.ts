@@ -6,6 +6,9 @@ import { cpuSeconds } from "../process-facts.ts";
 import type { RunningPeer } from "./peer.ts";
 import type { Stage } from "../stage.ts";
 
+/** Where it prints, in the stage's folder. */
+export const PEER_LOG = "peer.log";
+
 export interface PeerCommand {
   readonly command: string;
   readonly args: readonly string[];
@@ -19,7 +22,7 @@ export class PeerProcess implements RunningPeer {
   #child: ChildProcess;
 
   constructor(stage: Stage, { command, args, env = {}, cwd = stage.folder }: PeerCommand) {
-    const log = openSync(join(stage.folder, "peer.log"), "a");
+    const log = openSync(join(stage.folder, PEER_LOG), "a");
     this.#start = () =>
       spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", log, log] }).on("error", () => {});
     this.#child = this.#start();
@@ -27,6 +30,11 @@ export class PeerProcess implements RunningPeer {
   }
 
   readonly cpuSeconds = (): number | null => cpuSeconds(this.#child.pid ?? 0);
+
+  readonly ended = (): string | null => {
+    const { exitCode, signalCode } = this.#child;
+    return exitCode === null && signalCode === null ? null : `it ended by itself (${exitCode ?? signalCode})`;
+  };
 
   readonly crash = async (): Promise<void> => {
     await this.#kill();

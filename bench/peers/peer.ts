@@ -36,6 +36,8 @@ export interface Place {
 export interface RunningPeer {
   /** Processor time of its own processes so far, in seconds; null where it has none of its own. */
   readonly cpuSeconds: () => number | null;
+  /** Why it does not run any more although nobody has ended it; null while it runs. */
+  readonly ended: () => string | null;
   /** Ends it without warning, as a power cut does, and starts it again as whoever watches it would. */
   readonly crash: () => Promise<void>;
 }

@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { median } from "../percentile.ts";
 import type { Cell, Report } from "../report.ts";
 import type { Scenario, ScenarioContext } from "../scenario.ts";
@@ -6,6 +8,7 @@ import { debezium } from "./debezium/debezium.ts";
 import { listenNotify } from "./listen-notify/listen-notify.ts";
 import { MarkedSink } from "./marked-sink.ts";
 import type { Peer, Variant } from "./peer.ts";
+import { PEER_LOG } from "./peer-process.ts";
 import { pgNet } from "./pg-net/pg-net.ts";
 import { pgstream } from "./pgstream/pgstream.ts";
 import { Trial, type TrialResult, type TrialSize } from "./trial.ts";
@@ -75,7 +78,12 @@ async function tryOne(
     hasWalhook: peer.server.hasWalhook ?? false,
     ...(nativeDir === null ? {} : { nativeDir }),
   });
-  const line = lines.get(variant) ?? { variant: name, postgres: stage.version.split(" ")[0] ?? "", results: [], failure: null };
+  const line = lines.get(variant) ?? {
+    variant: name,
+    postgres: stage.version.split(" ")[0] ?? "",
+    results: [],
+    failure: null,
+  };
   lines.set(variant, line);
   try {
     const sink = await MarkedSink.start();
@@ -89,8 +97,14 @@ async function tryOne(
     );
   } catch (error) {
     line.failure = error instanceof Error ? error.message : String(error);
-    context.note(`${name} failed: ${line.failure}`);
+    context.note(`${name} failed: ${line.failure}\n${await endOfLog(stage)}`);
   }
+}
+
+/** The last that the peer printed. */
+async function endOfLog(stage: Stage): Promise<string> {
+  const text = await readFile(join(stage.folder, PEER_LOG), "utf8").catch(() => "");
+  return text.split("\n").slice(-40).join("\n");
 }
 
 function report(lines: readonly Line[], missing: ReadonlyMap<Peer, string>): Report {

@@ -65,6 +65,8 @@ export class Trial {
     await until(
       "the peer's first request",
       async () => {
+        const reason = this.#peer.ended();
+        if (reason !== null) throw new Error(reason);
         await insertBurst(this.#stage, this.#take(1), 1);
         return (await this.#sink.count()).requests > 0;
       },
@@ -75,7 +77,7 @@ export class Trial {
   }
 
   async #steady(seconds: number): Promise<Pick<TrialResult, "p50Ms" | "p99Ms" | "steadyLost">> {
-    await this.#sink.reset();
+    await this.#sink.expect(this.#next);
     const from = this.#next;
     const writer = await this.#stage.writer({ rate: STEADY_RATE, statements: [ONE_ROW], from });
     await sleep(seconds * 1000);
@@ -101,7 +103,7 @@ export class Trial {
   async #burst(
     events: number,
   ): Promise<Pick<TrialResult, "perSecond" | "lost" | "repeated" | "peerCpu" | "serverCpu">> {
-    await this.#sink.reset();
+    await this.#sink.expect(this.#next);
     const peerBefore = this.#peer.cpuSeconds() ?? Number.NaN;
     const serverBefore = this.#stage.serverCpuSecondsEver;
     await insertBurst(this.#stage, this.#take(events), events);
@@ -120,7 +122,7 @@ export class Trial {
 
   /** All events are committed before; the peer dies when about half of them have come. */
   async #crash(events: number): Promise<Pick<TrialResult, "crashLost" | "crashRepeated">> {
-    await this.#sink.reset();
+    await this.#sink.expect(this.#next);
     await insertBurst(this.#stage, this.#take(events), events);
     const isHalfThere = async (): Promise<boolean> => (await this.#sink.count()).distinct >= events / 2;
     await until("half of the events", isHalfThere, { everyMs: 5 });

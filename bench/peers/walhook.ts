@@ -18,6 +18,7 @@ async function start({ stage, sinkUrl }: Place): Promise<RunningPeer> {
   await bridge.running();
   return {
     cpuSeconds: () => bridge.cpuSeconds,
+    ended: () => null,
     crash: async () => {
       await bridge.kill();
       bridge = stage.bridge();

@@ -20,7 +20,8 @@ const DEFAULT: Properties = {
  * copy of the table at the start, positions stored once a second.
  */
 const TUNED: Properties = {
-  "debezium.format.schemas.enable": "false",
+  "debezium.format.key.schemas.enable": "false",
+  "debezium.format.value.schemas.enable": "false",
   "debezium.source.poll.interval.ms": 1,
   "debezium.source.max.batch.size": 8192,
   "debezium.source.max.queue.size": 32_768,
@@ -61,6 +62,8 @@ async function start({ stage, sinkUrl }: Place, properties: Properties): Promise
     "debezium.source.topic.prefix": "bench",
     "debezium.source.schema.include.list": "public",
     "debezium.source.plugin.name": "pgoutput",
+    "debezium.format.key": "json",
+    "debezium.format.value": "json",
     "quarkus.http.port": await freePort(),
     "quarkus.log.console.json": "false",
     ...properties,

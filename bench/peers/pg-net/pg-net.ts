@@ -51,6 +51,7 @@ async function start({ stage, sinkUrl }: Place, timeoutMs: number): Promise<Runn
     supabase_functions.http_request('${sinkUrl}', 'POST', '{"Content-Type":"application/json"}', '{}', '${timeoutMs}')`);
   return {
     cpuSeconds: () => null,
+    ended: () => null,
     // It lives in the server, so it is the server that crashes.
     crash: async () => {
       await stage.server.stop("immediate");
