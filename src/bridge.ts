@@ -62,6 +62,10 @@ class DatabaseBridge implements Bridge {
   readonly #stopping = new AbortController();
   #session: Session | null = null;
   #tenure: Tenure | null = null;
+  /** Since the last good session. */
+  #failures = 0;
+  /** How often in a row the slot was somebody else's. */
+  #turns = 0;
   #life: Promise<void> | null = null;
   readonly #started: Deferred<void> = deferred<void>();
   readonly #settled: Deferred<void> = deferred<void>();
@@ -115,7 +119,6 @@ class DatabaseBridge implements Bridge {
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
     const transport = new UndiciTransport({ guard });
     const { signal } = this.#stopping;
-    let failures = 0;
     let openedAt: number | null = null;
     try {
       this.#announce("starting");
@@ -144,9 +147,9 @@ class DatabaseBridge implements Bridge {
             if (error instanceof GapError) await this.#showGap(error, db).catch(() => {});
             break;
           }
-          if (openedAt !== null && performance.now() - openedAt > HEALTHY_AFTER_MS) failures = 0;
+          if (openedAt !== null && performance.now() - openedAt > HEALTHY_AFTER_MS) this.#failures = 0;
           openedAt = null;
-          await this.#recoverFrom(error, db, pool, failures++);
+          await this.#recoverFrom(error, db, pool);
         }
       }
       if (this.#tenure !== null) await showEnded(db, this.#tenure.epoch).catch(() => {});
@@ -160,7 +163,7 @@ class DatabaseBridge implements Bridge {
   }
 
   /** Waits where the same attempt can succeed later; throws where somebody has to act. */
-  async #recoverFrom(reported: unknown, db: Kysely<Database>, pool: pg.Pool, failures: number): Promise<void> {
+  async #recoverFrom(reported: unknown, db: Kysely<Database>, pool: pg.Pool): Promise<void> {
     const error = await gapOfError(reported, pool).catch(() => reported);
     const { kind, code } = classify(error);
     if (kind === "fatal") {
@@ -171,8 +174,12 @@ class DatabaseBridge implements Bridge {
       throw error;
     }
     this.#announce("waiting", error);
-    const maxMs = code === "slot_in_use" ? MAX_SLOT_BACKOFF_MS : MAX_BACKOFF_MS;
-    const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** failures, maxMs) * (0.5 + Math.random() / 2);
+    // Waiting for one's turn is no failure: whatever comes after it is tried again soon.
+    const isTurn = code === "slot_in_use";
+    const times = isTurn ? this.#turns++ : this.#failures++;
+    if (!isTurn) this.#turns = 0;
+    const maxMs = isTurn ? MAX_SLOT_BACKOFF_MS : MAX_BACKOFF_MS;
+    const backoffMs = Math.min(MIN_BACKOFF_MS * 2 ** times, maxMs) * (0.5 + Math.random() / 2);
     // Stopping ends the wait early.
     await sleep(backoffMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }

@@ -22,14 +22,18 @@ export interface Resumption {
  * A process that froze amid a checkpoint holds the row: its connection is ended, since it has lost the slot.
  */
 export async function takeOver(db: Kysely<Database>, version: string): Promise<Resumption> {
-  try {
-    return await raiseEpoch(db, version);
-  } catch (error) {
-    if (classify(error).code !== "lock_timeout") throw error;
-    await endHolders(db);
-    return raiseEpoch(db, version);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await raiseEpoch(db, version);
+    } catch (error) {
+      if (classify(error).code !== "lock_timeout" || attempt === TAKE_OVER_ATTEMPTS) throw error;
+      await endHolders(db);
+    }
   }
 }
+
+/** Each waits a second for the row; a server under load takes its time to end a connection. */
+const TAKE_OVER_ATTEMPTS = 5;
 
 async function raiseEpoch(db: Kysely<Database>, version: string): Promise<Resumption> {
   return db.transaction().execute(async (trx) => {
