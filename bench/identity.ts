@@ -16,6 +16,7 @@ export const identity: Scenario = {
     updates: { help: "updates of each measurement, one a transaction", full: 1000, quick: 100 },
     "identity-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
+  worksOnGivenServer: true,
   run: measure,
 };
 

@@ -19,6 +19,7 @@ export const latency: Scenario = {
     "latency-seconds": { help: "length of each measurement", full: 10, quick: 3 },
     "latency-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
+  worksOnGivenServer: true,
   run: measure,
 };
 

@@ -55,12 +55,17 @@ async function main(args: readonly string[]): Promise<number> {
     return parsed === "" ? 0 : 2;
   }
   const { scenarios, values } = parsed;
+  if (typeof values["pg"] === "string") Stage.useServer(values["pg"]);
   const machine = describeMachine();
   console.log(`${machine.date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}`);
   console.log(`Node ${machine.node}, Walhook ${machine.walhook}`);
   const results: Record<string, { readonly options: Readonly<Record<string, number>>; readonly report: Report }> = {};
   let exitCode = 0;
   for (const scenario of scenarios) {
+    if (values["pg"] !== undefined && scenario.worksOnGivenServer !== true) {
+      console.log(`\n${scenario.name}: left out, it needs a server of its own`);
+      continue;
+    }
     const options = optionsOf(scenario, values);
     console.log(`\n${scenario.name}: ${scenario.summary}`);
     console.log(
@@ -103,6 +108,7 @@ function parse(args: readonly string[]): string | { readonly scenarios: readonly
         help: { type: "boolean" },
         out: { type: "string" },
         cli: { type: "string" },
+        pg: { type: "string" },
         ...Object.fromEntries([...flags].map((flag) => [flag, { type: "string" as const }])),
       },
     });
@@ -142,6 +148,7 @@ Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. W
 
   --quick      a first look, at a small scale
   --out FILE   where the figures go as JSON (build/bench/<date>.json)
+  --pg URL     a server to use, as superuser, instead of one of each scenario's own; makes and drops a database "bench"
   --cli FILE   another build of the command line than dist/cli/walhook.js
 
 ${scenarios.join("\n")}

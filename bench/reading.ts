@@ -18,6 +18,7 @@ export const reading: Scenario = {
     "read-events": { help: "events a round", full: 300_000, quick: 20_000 },
     "read-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
+  worksOnGivenServer: true,
   run: measure,
 };
 

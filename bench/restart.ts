@@ -16,6 +16,7 @@ export const restart: Scenario = {
     "restart-mb": { help: "MB of WAL", full: 1024, quick: 64 },
     "restart-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
+  worksOnGivenServer: true,
   run: measure,
 };
 

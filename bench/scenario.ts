@@ -6,6 +6,8 @@ export interface Scenario {
   readonly summary: string;
   /** Its own options, by flag; `quick` is the value for a first look. Numbers all. */
   readonly options: Readonly<Record<string, ScenarioOption>>;
+  /** Whether a server that somebody else runs serves as well: without settings of its own, stops and starts. */
+  readonly worksOnGivenServer?: true;
   run(context: ScenarioContext): Promise<Report>;
 }
 

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { type PostgresServer, startPostgres } from "../demo/postgres.ts";
 import { Bridge } from "./bridge.ts";
+import { ROLE_PASSWORD, useGivenServer } from "./given-server.ts";
 import { LagWatch } from "./lag-watch.ts";
 import { childrenCpuSeconds, offspringCpuSeconds } from "./process-facts.ts";
 import { Receiver } from "./receiver.ts";
@@ -17,9 +18,9 @@ const run = promisify(execFile);
 
 /** Roles that are no superusers: who owns the tables, who writes webhooks, who the bridge is. */
 const ROLES = `
-  create role bench_app login;
-  create role bench_admin login;
-  create role bench_bridge login replication;
+  create role bench_app login password '${ROLE_PASSWORD}';
+  create role bench_admin login password '${ROLE_PASSWORD}';
+  create role bench_bridge login replication password '${ROLE_PASSWORD}';
   create database bench owner bench_app`;
 const GRANTS = `
   grant bench_app to walhook_owner;
@@ -48,6 +49,7 @@ export class Stage {
   readonly #looker: pg.Client;
   readonly #closers: (() => unknown)[] = [];
   static readonly #open = new Set<Stage>();
+  static #givenUrl: string | null = null;
 
   private constructor(server: PostgresServer, folder: string, cli: string, looker: pg.Client, version: string) {
     this.server = server;
@@ -64,11 +66,14 @@ export class Stage {
   ): Promise<Stage> {
     const folder = await mkdtemp(join(tmpdir(), "walhook-bench-"));
     await chmod(folder, 0o755);
-    const server = await startPostgres({
-      dataDir: join(folder, "data"),
-      settings,
-      ...(nativeDir === undefined ? {} : { nativeDir }),
-    });
+    const server =
+      Stage.#givenUrl === null
+        ? await startPostgres({
+            dataDir: join(folder, "data"),
+            settings,
+            ...(nativeDir === undefined ? {} : { nativeDir }),
+          })
+        : await useGivenServer(Stage.#givenUrl);
     for (const statement of ROLES.split(";")) await once(server.url("postgres"), statement);
     if (hasWalhook) {
       await run(process.execPath, [cli, "install"], { env: { ...process.env, DATABASE_URL: server.url("bench") } });
@@ -79,6 +84,11 @@ export class Stage {
     const stage = new Stage(server, folder, cli, looker, rows[0]?.version ?? "");
     Stage.#open.add(stage);
     return stage;
+  }
+
+  /** From now on, instead of a server of each stage's own; its settings are its owner's. */
+  static useServer(url: string): void {
+    Stage.#givenUrl = url;
   }
 
   /** Ends all that runs, as on Ctrl-C. */
@@ -158,8 +168,10 @@ export class Stage {
     return offspringCpuSeconds(this.#postmaster) ?? Number.NaN;
   }
 
+  /** NaN where the server runs elsewhere. */
   get #postmaster(): number {
-    return Number(readFileSync(join(this.server.dataDir, "postmaster.pid"), "utf8").split("\n")[0]);
+    const file = join(this.server.dataDir, "postmaster.pid");
+    return existsSync(file) ? Number(readFileSync(file, "utf8").split("\n")[0]) : Number.NaN;
   }
 
   /** A folder for files; it goes with the stage. */

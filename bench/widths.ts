@@ -23,6 +23,7 @@ export const widths: Scenario = {
     },
     "width-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
+  worksOnGivenServer: true,
   run: measure,
 };
 

@@ -25,6 +25,7 @@ export const writers: Scenario = {
     "pgbench-seconds": { help: "length of each measurement", full: 10, quick: 3 },
     "pgbench-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
+  worksOnGivenServer: true,
   run: measure,
 };
 
