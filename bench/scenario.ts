@@ -8,6 +8,8 @@ export interface Scenario {
   readonly options: Readonly<Record<string, ScenarioOption>>;
   /** Whether a server that somebody else runs serves as well: without settings of its own, stops and starts. */
   readonly worksOnGivenServer?: true;
+  /** Left out where no scenario is named. */
+  readonly isOnlyByName?: true;
   run(context: ScenarioContext): Promise<Report>;
 }
 

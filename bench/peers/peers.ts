@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { median } from "../percentile.ts";
-import type { Cell, Report } from "../report.ts";
+import type { Report } from "../report.ts";
 import type { Scenario, ScenarioContext } from "../scenario.ts";
 import { Stage } from "../stage.ts";
 import { debezium } from "./debezium/debezium.ts";
@@ -9,9 +8,10 @@ import { listenNotify } from "./listen-notify/listen-notify.ts";
 import { MarkedSink } from "./marked-sink.ts";
 import type { Peer, Variant } from "./peer.ts";
 import { PEER_LOG } from "./peer-process.ts";
+import { type PeerLine, peersReport } from "./peers-report.ts";
 import { pgNet } from "./pg-net/pg-net.ts";
 import { pgstream } from "./pgstream/pgstream.ts";
-import { Trial, type TrialResult, type TrialSize } from "./trial.ts";
+import { Trial, type TrialSize } from "./trial.ts";
 import { walhook } from "./walhook.ts";
 import { TABLE } from "./workload.ts";
 
@@ -33,15 +33,9 @@ export const peers: Scenario = {
       quick: 0,
     },
   },
+  isOnlyByName: true,
   run: measure,
 };
-
-interface Line {
-  readonly variant: string;
-  readonly postgres: string;
-  readonly results: TrialResult[];
-  failure: string | null;
-}
 
 async function measure(context: ScenarioContext): Promise<Report> {
   const only = context.option("peer");
@@ -51,7 +45,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
     const reason = await peer.missing();
     if (reason !== null) missing.set(peer, reason);
   }
-  const lines = new Map<Variant, Line>();
+  const lines = new Map<Variant, PeerLine>();
   const size: TrialSize = {
     events: context.option("peer-events"),
     crashEvents: context.option("peer-crash-events"),
@@ -61,7 +55,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
     for (const peer of chosen.filter((one) => !missing.has(one)))
       for (const variant of peer.variants) await tryOne(context, peer, variant, size, lines);
   }
-  return report([...lines.values()], missing);
+  return peersReport([...lines.values()], new Map([...missing].map(([{ name }, reason]) => [name, reason])));
 }
 
 /** A peer that fails takes no other's figures away: its line says why. */
@@ -70,7 +64,7 @@ async function tryOne(
   peer: Peer,
   variant: Variant,
   size: TrialSize,
-  lines: Map<Variant, Line>,
+  lines: Map<Variant, PeerLine>,
 ): Promise<void> {
   const name = `${peer.name}, ${variant.name}`;
   const nativeDir = await peer.server.nativeDir();
@@ -105,68 +99,4 @@ async function tryOne(
 async function endOfLog(stage: Stage): Promise<string> {
   const text = await readFile(join(stage.folder, PEER_LOG), "utf8").catch(() => "");
   return text.split("\n").slice(-40).join("\n");
-}
-
-function report(lines: readonly Line[], missing: ReadonlyMap<Peer, string>): Report {
-  const measured = lines.filter(({ results }) => results.length > 0);
-  const failed = lines.filter(({ failure }) => failure !== null);
-  const outs: Cell[][] = [
-    ...[...missing].map(([peer, reason]) => [peer.name, reason]),
-    ...failed.map(({ variant, failure }) => [variant, failure]),
-  ];
-  return {
-    tables: [
-      {
-        title: `a burst of events, medians of ${measured[0]?.results.length ?? 0} rounds (lost and repeated: the worst round)`,
-        columns: [
-          "what",
-          "PostgreSQL",
-          "events/s",
-          "lost",
-          "repeated",
-          "peer CPU s per 100,000",
-          "server CPU s per 100,000",
-        ],
-        rows: measured.map(({ variant, postgres, results }) => [
-          variant,
-          postgres,
-          mid(results, "perSecond"),
-          worst(results, "lost"),
-          worst(results, "repeated"),
-          mid(results, "peerCpu"),
-          mid(results, "serverCpu"),
-        ]),
-      },
-      {
-        title: "50 events/s: from the commit to the arrival",
-        columns: ["what", "p50 ms", "p99 ms", "lost"],
-        rows: measured.map(({ variant, results }) => [
-          variant,
-          mid(results, "p50Ms"),
-          mid(results, "p99Ms"),
-          worst(results, "steadyLost"),
-        ]),
-      },
-      {
-        title: "killed in the middle of a burst and started again at once (the worst round)",
-        columns: ["what", "lost", "repeated"],
-        rows: measured.map(({ variant, results }) => [
-          variant,
-          worst(results, "crashLost"),
-          worst(results, "crashRepeated"),
-        ]),
-      },
-      ...(outs.length === 0 ? [] : [{ title: "without figures", columns: ["what", "why"], rows: outs }]),
-    ],
-    goals: [],
-  };
-}
-
-function mid(results: readonly TrialResult[], key: keyof TrialResult): Cell {
-  const value = median(results.map((result) => result[key]));
-  return Number.isNaN(value) ? null : value;
-}
-
-function worst(results: readonly TrialResult[], key: keyof TrialResult): Cell {
-  return Math.max(...results.map((result) => result[key]));
 }
