@@ -21,6 +21,8 @@ export interface BridgeOptions {
   readonly maxBodyBytes?: number;
   /** Requests that one webhook may have under way at once. Default 50. */
   readonly concurrencyPerWebhook?: number;
+  /** Requests under way at once in all; beyond it each webhook still has its share, at least one. Default 1,000. */
+  readonly maxOpenRequests?: number;
   /** Where webhooks may go. Default `internal`: the internet and the own network, but neither cloud metadata nor the database. */
   readonly addressMode?: AddressMode;
   /** Addresses, blocks and names, each with or without a port, that are allowed in every mode: `10.0.0.0/8:443, hooks.internal`. */
@@ -50,6 +52,7 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
     maxRowBytes: 16 * 1024 * 1024,
     maxBodyBytes: 8 * 1024 * 1024,
     concurrencyPerWebhook: 50,
+    maxOpenRequests: 1_000,
     addressMode: "internal",
     allowAddresses: "",
     denyAddresses: "",

@@ -123,6 +123,16 @@ export const OPTIONS = {
     default: 50,
     help: "requests that one webhook may have open at once",
   },
+  maxOpenRequests: {
+    type: "integer",
+    env: "WALHOOK_MAX_OPEN_REQUESTS",
+    flag: "max-open-requests",
+    unit: "requests",
+    min: 1,
+    max: 100_000,
+    default: 1000,
+    help: "requests open at once in all; beyond it each webhook still has its share, at least one",
+  },
   addressMode: {
     type: "choice",
     env: "WALHOOK_ADDRESS_MODE",

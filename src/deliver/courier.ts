@@ -3,6 +3,7 @@ import type { Webhook } from "../match/webhook.ts";
 import { attempt, toRecord, type Attempt } from "./attempt.ts";
 import { unsentRecord, type AttemptRecord, type Outcome } from "./attempt-record.ts";
 import { Desk } from "./desk.ts";
+import { mayOpen } from "./fair-share.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { laneKeys, type Lanes } from "./lanes.ts";
 import type { Parcel } from "./parcel.ts";
@@ -15,6 +16,8 @@ export interface CourierOptions {
   readonly transport: Transport;
   /** Requests that one webhook may have under way at once. */
   readonly concurrencyPerWebhook: number;
+  /** Requests under way at once in all; beyond it each webhook still has its share. */
+  readonly maxOpenRequests: number;
   /** For webhooks without a schedule of their own. */
   readonly retryScheduleMs: readonly number[];
   /** What each webhook signs with. */
@@ -121,7 +124,9 @@ export class Courier {
     } else if (!webhook.enabled || this.#options.isHeld(webhook)) {
       for (const ticket of desk.drain(() => true)) this.#park(ticket, null);
     } else {
-      for (let parcel = desk.next(nowMs, webhook); parcel !== null; parcel = desk.next(nowMs, webhook)) {
+      while (this.#mayOpen(desk)) {
+        const parcel = desk.next(nowMs, webhook);
+        if (parcel === null) break;
         void this.#send(desk, parcel, webhook);
       }
       this.#wakeIn(desk, desk.msUntilWake(nowMs, webhook));
@@ -133,6 +138,12 @@ export class Courier {
     }
     if (desk.takeAwaited()) this.#options.onRoom();
     if (desk.isIdle(nowMs)) this.#desks.delete(desk.webhookId);
+  }
+
+  /** Who may not has a request of its own under way, whose end asks again. */
+  #mayOpen(desk: Desk): boolean {
+    const open = { inAll: this.#sending, own: desk.sending, webhooks: this.#desks.size };
+    return mayOpen(open, this.#options.maxOpenRequests);
   }
 
   #wakeIn(desk: Desk, ms: number): void {

@@ -84,6 +84,11 @@ export class Desk {
     return this.#ready[this.#next];
   }
 
+  /** Requests under way. */
+  get sending(): number {
+    return this.#sending;
+  }
+
   begin(nowMs: number): void {
     if (this.#sending++ === 0) this.#answeredAtMs = nowMs;
   }

@@ -3,12 +3,17 @@ import { guardedConnector, type ConnectOptions } from "./address-connect.ts";
 import { classifyFailure } from "./error-class.ts";
 import { MAX_RESPONSE_BYTES, type Transport, type TransportRequest, type TransportResult } from "./transport.ts";
 
+/** Connections open at which no more are kept for later: URLs with a host from the row may lead to very many receivers. */
+const MAX_KEPT = 1_000;
+
 const POOL = {
   // No bound for an origin: several webhooks may share one, and a hanging one must not take the others'
   // connections. What a webhook may have open at once is bounded by its own concurrency.
   connections: null,
   pipelining: 1,
   keepAliveTimeout: 10_000,
+  // Whatever a receiver promises.
+  keepAliveMaxTimeout: 60_000,
   maxHeaderSize: 16 * 1024,
 } as const;
 
@@ -18,11 +23,14 @@ const POOL = {
  */
 export class UndiciTransport implements Transport {
   readonly #agent: Agent;
+  #connections = 0;
 
   constructor(connect: ConnectOptions) {
     this.#agent = new Agent({
       factory: (origin) => new Pool(origin, { ...POOL, connect: guardedConnector(new URL(origin), connect) }),
     });
+    this.#agent.on("connect", () => void this.#connections++);
+    this.#agent.on("disconnect", () => void this.#connections--);
   }
 
   send(request: TransportRequest): Promise<TransportResult> {
@@ -31,7 +39,10 @@ export class UndiciTransport implements Transport {
       try {
         const { origin, pathname, search } = new URL(request.url);
         const headers: string[] = [];
-        for (const [name, value] of request.headers) headers.push(name, value);
+        for (const [name, value] of request.headers) {
+          if (name.toLowerCase() !== "accept-encoding") headers.push(name, value);
+        }
+        headers.push("accept-encoding", "identity");
         this.#agent.dispatch(
           {
             origin,
@@ -39,6 +50,7 @@ export class UndiciTransport implements Transport {
             method: request.method,
             headers,
             body: request.body,
+            reset: this.#connections >= MAX_KEPT,
             // The exchange's own deadline covers the whole; undici's timers only count silence.
             headersTimeout: 0,
             bodyTimeout: 0,

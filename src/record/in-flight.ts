@@ -76,6 +76,7 @@ export class InFlight {
       transport,
       keys: options.keys,
       concurrencyPerWebhook: settings.concurrencyPerWebhook,
+      maxOpenRequests: settings.maxOpenRequests,
       retryScheduleMs: settings.retryScheduleMs,
       isHeld: (webhook) => this.#isHeld(webhook),
       report: (ticket, record) => this.#report(ticket, record),

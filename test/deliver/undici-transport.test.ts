@@ -49,6 +49,10 @@ describe("a request", () => {
     expect(result).toMatchObject({ kind: "response", statusCode: 201, body: "done", headers: { "x-request-id": "7" } });
     expect(receiver.requests.at(-1)).toMatchObject({ method, path: "/a?b=1", body: Buffer.from("{ é }") });
   });
+  it("asks for an answer that is not compressed, whatever a header of the webhook says", async () => {
+    await transport.send(request(receiver.url, { headers: [["Accept-Encoding", "gzip"]] }));
+    expect(receiver.requests.at(-1)?.headers["accept-encoding"]).toBe("identity");
+  });
   it("does not follow a redirect", async () => {
     receiver.answer({ status: 302, headers: { location: "/elsewhere" } });
     const before = receiver.requests.length;
