@@ -15,6 +15,7 @@ import { manyWebhooks } from "./many-webhooks.ts";
 import { parked } from "./parked.ts";
 import { reading } from "./reading.ts";
 import { restart } from "./restart.ts";
+import { peers } from "./peers/peers.ts";
 import { formatReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
 import { Stage } from "./stage.ts";
@@ -39,6 +40,7 @@ const SCENARIOS: readonly Scenario[] = [
   manyWebhooks,
   takeover,
   idle,
+  peers,
 ];
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -119,7 +121,9 @@ function parse(args: readonly string[]): string | { readonly scenarios: readonly
     if (wrong !== undefined) return `--${wrong} takes a number`;
     const cli = (values as Values)["cli"];
     if (typeof cli === "string" && !existsSync(cli)) return `--cli: there is no file ${cli}`;
-    const chosen = positionals.length === 0 ? SCENARIOS : SCENARIOS.filter(({ name }) => positionals.includes(name));
+    const chosen = SCENARIOS.filter(({ name, isOnlyByName }) =>
+      positionals.length === 0 ? isOnlyByName !== true : positionals.includes(name),
+    );
     return { scenarios: chosen, values };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -144,7 +148,7 @@ function help(): string {
   );
   return `npm run bench -- [NAME...] [--quick] [--out FILE] [--cli FILE]
 
-Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. Without a NAME: all of them.
+Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. Without a NAME: all but peers.
 
   --quick      a first look, at a small scale
   --out FILE   where the figures go as JSON (build/bench/<date>.json)
