@@ -23,9 +23,13 @@ const OPEN = `
 
 /**
  * Waits until the slot has been told everything that is committed now, and the queue holds nothing but dead letters.
- * A slow machine may take its time; it is over when so long nothing has arrived, been acknowledged, or left the queue.
+ * A slow machine may take its time: it is over when nothing has arrived, been acknowledged, or left the queue for
+ * `stallMs`, and at the latest after `mostMs`.
  */
-export async function drain(world: World, stallMs: number): Promise<Drained> {
+export async function drain(
+  world: World,
+  { stallMs, mostMs }: { readonly stallMs: number; readonly mostMs: number },
+): Promise<Drained> {
   const begin = Date.now();
   const client = await world.connect("postgres");
   try {
@@ -40,7 +44,7 @@ export async function drain(world: World, stallMs: number): Promise<Drained> {
       const now = `${open?.flushed} ${open?.queued} ${statSync(world.arrivals).size}`;
       if (now !== last) changedMs = Date.now();
       last = now;
-      if (Date.now() - changedMs > stallMs) {
+      if (Date.now() - changedMs > stallMs || Date.now() - begin > mostMs) {
         leftOver =
           open === undefined ? "the slot is gone" : `acknowledged ${open.flushed}, ${open.queued} in the queue`;
         break;

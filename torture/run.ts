@@ -26,8 +26,8 @@ const LONG_RUN_SECONDS = 240;
 const LONG = { writers: 4, hugeRows: 100_000, hugeEveryMs: 240_000, gap: { leastMs: 1000, mostMs: 5000 } };
 const SHORT = { writers: 2, hugeRows: 10_000, hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
 
-/** Longer than any backoff or timeout: who does nothing for so long does nothing any more. */
-const STALL_MS = 60_000;
+/** A stall is longer than any backoff or timeout: who does nothing for so long does nothing any more. */
+const DRAIN = { stallMs: 60_000, mostMs: 1_800_000 };
 
 /** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
 export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }: RunOptions): Promise<RunReport> {
@@ -58,7 +58,7 @@ export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }:
   await faults.stop();
   await workload.stop();
 
-  const drained = await drain(world, STALL_MS);
+  const drained = await drain(world, DRAIN);
   for (const { process, proxy } of contenders) {
     await process.stop();
     await proxy.close();

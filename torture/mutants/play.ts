@@ -14,7 +14,8 @@ export interface Played {
   readonly kept: string | null;
 }
 
-const STALL_MS = 12_000;
+/** A mutant may go round in circles for ever. */
+const DRAIN = { stallMs: 12_000, mostMs: 30_000 };
 
 /** Plays a scenario in a world of its own, with a mutant in its bridges or without. */
 export async function play(scenario: Scenario, mutant: string | null): Promise<Played> {
@@ -35,7 +36,7 @@ export async function play(scenario: Scenario, mutant: string | null): Promise<P
   try {
     const begin = Date.now();
     await scenario.play(new Stage(world, contenders, app, superuser));
-    const drained = await drain(world, STALL_MS);
+    const drained = await drain(world, DRAIN);
     for (const { process } of contenders) await process.stop(mutant === null ? "SIGTERM" : "SIGKILL");
     const { violations } = await judge(world, drained, crashes);
     isKept = violations.isEmpty === (mutant !== null);
