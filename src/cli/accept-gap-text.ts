@@ -1,17 +1,16 @@
 import type { AcceptedGap, OpenGap } from "../db/accept-gap.ts";
-import { gapRemedy } from "../db/gap.ts";
+import { gapRemedy, type Gap } from "../db/gap.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { formatBytes } from "./check/finding.ts";
 
 /** A gap, for whoever has to decide: what, where, what it means, what would be done. */
 export function describeGap({ gap, slotName, walLsn, queued }: OpenGap): readonly string[] {
   const since = gap.recordedAt === null ? "just found" : `found ${gap.recordedAt.toISOString()}`;
-  const end = gap.kind === "other_system" ? null : (walLsn ?? gap.toLsn);
   return [
     `gap       ${gap.kind}, ${since}`,
     `          ${gap.message}`,
     `range     ${describeRange(gap.fromLsn, gap.toLsn)}`,
-    `means     ${meaning(gap.needsSlot, describeRange(gap.fromLsn, end))}`,
+    `means     ${meaning(gap, walLsn)}`,
     `--yes     ${deed(gap.needsSlot, slotName)}`,
     `keeps     the log, and the queue with ${queued === 1 ? "1 open delivery" : `${queued} open deliveries`}, which go on`,
     ...(gap.kind === "other_system" || gap.kind === "other_database" ? [`caution   ${gapRemedy(gap.kind)}`] : []),
@@ -30,20 +29,23 @@ export function describeAccepted(accepted: AcceptedGap): readonly string[] {
       ? [`replication slot ${slotName} made at ${formatLsn(toLsn)}, ${webhooks} webhooks in force`]
       : [`publications repaired; replication slot ${slotName} goes on where the bridge stopped`]),
     ...dropped.filter((name) => name !== slotName).map((name) => `replication slot ${name} dropped`),
-    ...(cancelled > 0 ? [`${cancelled} open deliveries of deleted webhooks cancelled`] : []),
+    ...(cancelled > 0 ? [`open deliveries of webhooks deleted meanwhile cancelled: ${cancelled}`] : []),
     "next: walhook run",
   ];
 }
 
-function meaning(needsSlot: boolean, upToNow: string): string {
-  return needsSlot
-    ? `changes committed in the range may never be delivered, and those until a new slot is made neither: ${upToNow}`
-    : "changes of these tables committed in the range, and until this is accepted, are never delivered; all others are";
+function meaning({ needsSlot, fromLsn, kind }: Gap, walLsn: Lsn | null): string {
+  if (!needsSlot) {
+    return "what these tables committed in the range, and until this is accepted, is not delivered; all else is";
+  }
+  const isKnown = fromLsn !== null && walLsn !== null && walLsn > fromLsn && kind !== "other_system";
+  const size = isKnown ? ` (${formatBytes(Number(walLsn - fromLsn))} of WAL so far)` : "";
+  return `what was committed since the range began, in any table, is not delivered until the new slot begins${size}`;
 }
 
 function deed(needsSlot: boolean, slotName: string): string {
   return needsSlot
-    ? `makes a new slot that begins now, with the webhooks as they are now, and drops ${slotName} where it is left`
+    ? `makes a new slot that begins now, with the webhooks as they are now, and drops ${slotName} if it is still there`
     : `puts the tables back into their publications; slot ${slotName} goes on where the bridge stopped`;
 }
 

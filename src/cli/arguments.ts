@@ -24,22 +24,34 @@ export type Request =
 export function parseArguments(args: readonly string[], commands: readonly Command[]): Request {
   const [first, ...rest] = args;
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
-    const topic = first === "help" ? rest[0] : undefined;
-    return { kind: "help", command: topic === undefined ? null : findCommand(topic, commands) };
+    const [topic, ...more] = first === "help" ? rest : [];
+    return { kind: "help", command: topic === undefined ? null : findCommand(topic, more, commands).command };
   }
   if (first === "--version" || first === "-V") return { kind: "version" };
   if (first.startsWith("-")) {
     throw usage(`the first word must be a command, not ${first}`, `Put it behind the command: walhook run ${first} …`);
   }
-  const command = findCommand(first, commands);
-  return parseFlags(command, rest);
+  const found = findCommand(first, rest, commands);
+  return parseFlags(found.command, found.rest);
 }
 
-function findCommand(name: string, commands: readonly Command[]): Command {
-  const command = commands.find((candidate) => candidate.name === name);
-  if (command !== undefined) return command;
-  const names = commands.map((candidate) => candidate.name);
-  throw usage(`unknown command "${name}"`, didYouMean(suggest(name, names), `Commands: ${names.join(", ")}.`));
+/** A command's name has one word or two. */
+function findCommand(
+  first: string,
+  rest: readonly string[],
+  commands: readonly Command[],
+): { readonly command: Command; readonly rest: readonly string[] } {
+  const [second] = rest;
+  const command = commands.find(({ name }) => name === first);
+  if (command !== undefined) return { command, rest };
+  const twofold = commands.find(({ name }) => name === `${first} ${second}`);
+  if (twofold !== undefined) return { command: twofold, rest: rest.slice(1) };
+  const names = commands.map(({ name }) => name);
+  const isGroup = names.some((name) => name.startsWith(`${first} `));
+  const typed = isGroup && second !== undefined && !second.startsWith("-") ? `${first} ${second}` : first;
+  const group = names.filter((name) => name.startsWith(`${first} `));
+  if (isGroup && typed === first) throw usage(`"${first}" is half of a command`, `Commands: ${group.join(", ")}.`);
+  throw usage(`unknown command "${typed}"`, didYouMean(suggest(typed, names), `Commands: ${names.join(", ")}.`));
 }
 
 function parseFlags(command: Command, args: readonly string[]): Request {

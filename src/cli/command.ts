@@ -22,6 +22,7 @@ export interface CommandContext {
   readonly switches: ReadonlySet<string>;
   /** Values of flags that were given, by flag; those of `Command.values` among them. */
   readonly values: Readonly<Record<string, string | undefined>>;
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Prints one line for whoever runs the command, on standard output. */
   readonly print: (line: string) => void;
   /** What happens while it runs, on standard error. */
@@ -30,10 +31,12 @@ export interface CommandContext {
 
 /** One command: all that `--help`, the parser and `main` need to know about it. */
 export interface Command {
+  /** One word, or two: `keys generate`. */
   readonly name: string;
   readonly summary: string;
   /** Paragraphs for `walhook <command> --help`. */
   readonly description: readonly string[];
+  /** Without `databaseUrl` it needs no database. */
   readonly options: readonly OptionName[];
   readonly switches: readonly Switch[];
   readonly values?: readonly ValueFlag[];

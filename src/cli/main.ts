@@ -31,11 +31,12 @@ export async function main(
       out(request.command === null ? overview(COMMANDS, VERSION) : commandHelp(request.command));
       return 0;
     }
-    const config = readConfig(request.flags, env);
+    const config = readConfig(request.flags, env, request.command.options.includes("databaseUrl"));
     return await request.command.run({
       config,
       switches: request.switches,
       values: request.flags,
+      env,
       print: (line) => out(`${line}\n`),
       log: createLog(config, (line) => err(`${line}\n`)),
     });

@@ -21,16 +21,18 @@ const PRIVATE = "whsk_";
 const PUBLIC = "whpk_";
 
 /** What a text says of itself to be. */
-export function kindOfSecret(text: string): SigningKey["kind"] {
+function kindOf(text: string): SigningKey["kind"] {
+  if (text.startsWith(PUBLIC)) throw new SyntaxError("whpk_ is a public key, which signs nothing");
   return text.startsWith(PRIVATE) ? "ed25519" : "symmetric";
 }
 
 /**
  * A secret's text as a key. Any text is one that is not empty; what says of itself to be `whsec_` or `whsk_`
  * base64 must be it, because every receiver's library would refuse it.
+ * @param kind where it is settled, whatever the text begins with
  * @throws SyntaxError which says what is wrong, without the secret
  */
-export function decodeKey(text: string, kind: SigningKey["kind"] = kindOfSecret(text)): SigningKey {
+export function decodeKey(text: string, kind: SigningKey["kind"] = kindOf(text)): SigningKey {
   if (text === "") throw new SyntaxError("the secret is empty");
   if (kind === "ed25519") return decodePrivateKey(text);
   const standard = text.startsWith(SYMMETRIC) ? decodeSymmetric(text.slice(SYMMETRIC.length)) : Buffer.from(text);

@@ -29,6 +29,9 @@ describe("a secret", () => {
   it("that an earlier version took as a text stays one, whatever it begins with", () => {
     expect(decodeKey("whsk_abc", "symmetric").kind).toBe("symmetric");
   });
+  it("is not a public key", () => {
+    expect(() => decodeKey(WHPK)).toThrow("public key, which signs nothing");
+  });
   it("is never repeated by an error", () => {
     for (const secret of ["whsec_s3cr3t!", "whsk_s3cr3t!"]) {
       expect(() => decodeKey(secret)).not.toThrow(/s3cr3t/);
