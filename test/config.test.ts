@@ -38,6 +38,10 @@ describe("readConfig", () => {
     expect(error.hint).toContain("DATABASE_URL");
   });
 
+  test("a command that needs no database gets the other options without one", () => {
+    expect(readConfig({}, {}, false)).toMatchObject({ databaseUrl: "", logLevel: "info" });
+  });
+
   test.each(["-1", "1.5", "abc", "1e3", "0x10", " 5", "60001"])("a number of milliseconds is not %j", (text) => {
     const error = failure(() => readConfig({}, { DATABASE_URL: url, WALHOOK_GRACE_MS: text }));
     expect(error.message).toBe(`WALHOOK_GRACE_MS is "${text}"`);

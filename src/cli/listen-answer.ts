@@ -14,6 +14,9 @@ export interface Answering {
   readonly reset: Reset | null;
 }
 
+/** Within so long, what was sent is read by the other side. */
+const READ_WITHIN_MS = 50;
+
 export const RESETS = ["before", "head", "body"] as const;
 export type Reset = (typeof RESETS)[number];
 
@@ -29,7 +32,11 @@ export async function answer(response: ServerResponse, how: Answering, signal: A
     const hasBody = status !== 204 && status !== 304;
     response.writeHead(status, { ...headers, ...(hasBody ? { "content-length": String(bytes.length) } : {}) });
     if (reset === "head")
-      return await flushAndCut(response, "", `reset the connection after the head, ${status}${after}`);
+      return await flushAndCut(
+        response,
+        bytes.subarray(0, 0),
+        `reset the connection after the head, ${status}${after}`,
+      );
     if (reset === "body") {
       const half = bytes.subarray(0, Math.ceil(bytes.length / 2));
       return await flushAndCut(response, half, `reset the connection amid the body, ${status}${after}`);
@@ -54,11 +61,11 @@ function cut(response: ServerResponse, words: string): string {
   return words;
 }
 
-/** What was written so far leaves first, so that the sender sees it. */
-async function flushAndCut(response: ServerResponse, bytes: Buffer | string, words: string): Promise<string> {
+/** The head and these bytes leave first, so that the sender sees them. */
+async function flushAndCut(response: ServerResponse, bytes: Buffer, words: string): Promise<string> {
   response.flushHeaders();
-  await new Promise<void>((resolve) => response.write(bytes.length === 0 ? " " : bytes, () => resolve()));
-  // A reset overtakes bytes that the other side has not read yet.
-  await sleep(50);
+  if (bytes.length > 0) response.write(bytes);
+  // A reset overtakes what the other side has not read yet.
+  await sleep(READ_WITHIN_MS);
   return cut(response, words);
 }
