@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { serverMajor } from "../support/database.ts";
+import { eventually } from "../support/eventually.ts";
 import { runCli } from "../support/walhook-cli.ts";
 import { startGapWorld, type GapWorld } from "./gap-world.ts";
 
@@ -35,19 +36,30 @@ describe("while the bridge is stopped, a gap is", () => {
 
   test("the publication of the configuration itself: what was configured meanwhile is in force after it", async () => {
     await world.webhook("paid", "invoices", "after_insert");
-    await world.runAndStop(1);
+    world.receiver.answer(({ path }) => ({ status: path === "/paid" ? 503 : 200 }));
+    const bridge = await world.runAndDeliver(1);
+    await world.app("insert into invoices values (1)");
+    await eventually(
+      async () => (await world.look("select from walhook.webhook_queue where webhook = 'paid'")).length === 1,
+    );
+    bridge.child.kill("SIGTERM");
+    expect(await bridge.ended).toMatchObject({ code: 0 });
+
     await world.look("drop publication walhook_all");
     await world.admin("delete from walhook.webhook where name = 'paid'");
-    await world.admin(
-      'update walhook.webhook set webhook_json = \'{"data": {"name": "new"}}\' where name = \'invoice\'',
-    );
+    await world.admin(`update walhook.webhook set webhook_json = '{"data": {"name": "new"}}' where name = 'invoice'`);
     const row = await world.expectGap("publication_missing");
     expect(row).toMatchObject({ gap_needs_slot: true });
     await world.expectAccepted(row, 2);
-    await world.app("insert into invoices values (1)");
+    await world.app("insert into invoices values (2)");
     await world.settled();
-    expect(world.delivered("invoice")).toEqual(["new"]);
-    expect(world.received("paid")).toEqual([]);
+    expect(world.delivered("invoice")).toEqual(["1", "new"]);
+    // Its deletion was in the gap.
+    expect(new Set(world.delivered("paid"))).toEqual(new Set(["1"]));
+    const paid = await world.look(
+      "select outcome, docname from walhook.webhook_request_log where webhook = 'paid' and outcome <> 'retry'",
+    );
+    expect(paid).toEqual([{ outcome: "cancelled", docname: "1" }]);
   });
 
   test("a table that was taken out of its publication, and put back; the other tables lose nothing", async () => {
