@@ -17,7 +17,8 @@ import type { DecoderOrder, DecoderResult } from "./decoder.ts";
 
 const order = JSON.parse(process.argv[2] ?? "{}") as DecoderOrder;
 const untilLsn = order.untilLsn === null ? null : parseLsn(order.untilLsn);
-const agent = new Agent({ connections: null, pipelining: 1 });
+// As many at once as the bridge has for one webhook, so that a late start does not open thousands.
+const agent = new Agent({ connections: 50, pipelining: 1 });
 let changes = 0;
 let firstAtMs = 0;
 let lastAtMs = 0;

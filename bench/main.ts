@@ -16,12 +16,14 @@ import { parked } from "./parked.ts";
 import { reading } from "./reading.ts";
 import { restart } from "./restart.ts";
 import { peers } from "./peers/peers.ts";
-import { formatReport, type Report } from "./report.ts";
+import { formatReport } from "./report.ts";
+import type { Result, ResultFile } from "./result-file.ts";
 import type { Scenario } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { takeover } from "./takeover.ts";
 import { webhooks } from "./webhooks.ts";
 import { widths } from "./widths.ts";
+import { writeBenchmarks } from "./write-benchmarks.ts";
 import { writers } from "./writers.ts";
 
 const SCENARIOS: readonly Scenario[] = [
@@ -57,11 +59,16 @@ async function main(args: readonly string[]): Promise<number> {
     return parsed === "" ? 0 : 2;
   }
   const { scenarios, values } = parsed;
+  const { charts } = values;
+  if (Array.isArray(charts)) {
+    for (const file of await writeBenchmarks(ROOT, charts)) console.log(`written to ${file}`);
+    return 0;
+  }
   if (typeof values["pg"] === "string") Stage.useServer(values["pg"]);
   const machine = describeMachine();
   console.log(`${machine.date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}`);
   console.log(`Node ${machine.node}, Walhook ${machine.walhook}`);
-  const results: Record<string, { readonly options: Readonly<Record<string, number>>; readonly report: Report }> = {};
+  const results: Record<string, Result> = {};
   let exitCode = 0;
   for (const scenario of scenarios) {
     if (values["pg"] !== undefined && scenario.worksOnGivenServer !== true) {
@@ -81,7 +88,7 @@ async function main(args: readonly string[]): Promise<number> {
         option: (flag) => options[flag] ?? Number.NaN,
         note: (text) => process.stderr.write(`  ${new Date().toISOString().slice(11, 19)} ${text}\n`),
       });
-      results[scenario.name] = { options, report };
+      results[scenario.name] = { summary: scenario.summary, options, report };
       console.log(`\n${formatReport(report)}`);
     } catch (error) {
       exitCode = 1;
@@ -92,12 +99,12 @@ async function main(args: readonly string[]): Promise<number> {
     String(values["out"] ?? join(ROOT, "build", "bench", `${machine.date.replaceAll(":", "-")}.json`)),
   );
   await mkdir(dirname(out), { recursive: true });
-  await writeFile(out, `${JSON.stringify({ machine, results }, null, 2)}\n`);
+  await writeFile(out, `${JSON.stringify({ machine, results } satisfies ResultFile, null, 2)}\n`);
   console.log(`\nwritten to ${out}`);
   return exitCode;
 }
 
-type Values = Readonly<Record<string, string | boolean | undefined>>;
+type Values = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 function parse(args: readonly string[]): string | { readonly scenarios: readonly Scenario[]; readonly values: Values } {
   const flags = new Set(SCENARIOS.flatMap(({ options }) => Object.keys(options)));
@@ -111,6 +118,7 @@ function parse(args: readonly string[]): string | { readonly scenarios: readonly
         out: { type: "string" },
         cli: { type: "string" },
         pg: { type: "string" },
+        charts: { type: "string", multiple: true },
         ...Object.fromEntries([...flags].map((flag) => [flag, { type: "string" as const }])),
       },
     });
@@ -153,6 +161,7 @@ Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. W
   --quick      a first look, at a small scale
   --out FILE   where the figures go as JSON (build/bench/<date>.json)
   --pg URL     a server to use, as superuser, instead of one of each scenario's own; makes and drops a database "bench"
+  --charts FILE  measures nothing: draws charts and writes docs/benchmarks.md from a result; may be repeated
   --cli FILE   another build of the command line than dist/cli/walhook.js
 
 ${scenarios.join("\n")}

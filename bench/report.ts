@@ -45,7 +45,8 @@ function formatTable({ title, columns, rows }: Table): string {
   return [title, ...lines.map((line) => line.trimEnd())].join("\n");
 }
 
-function formatCell(cell: Cell): string {
+/** A number with the digits that it deserves. */
+export function formatCell(cell: Cell): string {
   if (cell === null) return "-";
   if (typeof cell === "string") return cell;
   if (Number.isInteger(cell)) return String(cell);
