@@ -18,6 +18,8 @@ export interface CourierOptions {
   readonly concurrencyPerWebhook: number;
   /** Requests under way at once in all; beyond it each webhook still has its share. */
   readonly maxOpenRequests: number;
+  /** What the bodies of those may have together, unless one alone has more. */
+  readonly bytesPerWebhook: number;
   /** For webhooks without a schedule of their own. */
   readonly retryScheduleMs: readonly number[];
   /** What each webhook signs with. */
@@ -109,7 +111,7 @@ export class Courier {
   #desk(webhookId: number): Desk {
     let desk = this.#desks.get(webhookId);
     if (desk === undefined) {
-      desk = new Desk(webhookId, this.#options.concurrencyPerWebhook);
+      desk = new Desk(webhookId, this.#options.concurrencyPerWebhook, this.#options.bytesPerWebhook);
       this.#desks.set(webhookId, desk);
     }
     return desk;
@@ -162,12 +164,12 @@ export class Courier {
   }
 
   async #send(desk: Desk, parcel: Parcel, webhook: Webhook): Promise<void> {
-    desk.begin(Date.now());
+    desk.begin(parcel, Date.now());
     this.#sending++;
     for (const ticket of parcel.tickets) ticket.state = "sending";
     const made = await attempt(parcel, webhook, this.#options);
     this.#sending--;
-    desk.end(made.result, Date.now());
+    desk.end(parcel, made.result, Date.now());
     this.#conclude(parcel, made, webhook);
     this.#work(desk);
     if (this.#sending === 0) this.#onIdle();

@@ -18,6 +18,7 @@ export type Packing = Pick<Webhook, "batchSize" | "batchWindowMs" | "rateLimit">
 export class Desk {
   readonly webhookId: number;
   readonly #maxSending: number;
+  readonly #maxSendingBytes: number;
   #pace: Pace;
   /** Null: its webhook has no rate limit. */
   #bucket: TokenBucket | null = null;
@@ -26,15 +27,18 @@ export class Desk {
   #ready: Ticket[] = [];
   #next = 0;
   #sending = 0;
+  #sendingBytes = 0;
   #answeredAtMs = 0;
   /** When the first of those that wait came, or those before it left. */
   #waitingSinceMs = 0;
   /** Somebody asked for room when there was none. */
   #isAwaited = false;
 
-  constructor(webhookId: number, maxSending: number) {
+  /** No request is begun while so many are under way, or their bodies have so many bytes. */
+  constructor(webhookId: number, maxSending: number, maxSendingBytes: number) {
     this.webhookId = webhookId;
     this.#maxSending = maxSending;
+    this.#maxSendingBytes = maxSendingBytes;
     this.#pace = new Pace(maxSending);
   }
 
@@ -52,7 +56,7 @@ export class Desk {
   }
 
   #choose(nowMs: number, packing: Packing): Parcel | null {
-    if (this.#sending >= this.#pace.limit || this.#pace.pausedMs(nowMs) > 0) return null;
+    if (this.#isBusy || this.#pace.pausedMs(nowMs) > 0) return null;
     const first = this.#first();
     if (first === undefined) return null;
     if (first.batch !== null) return bundle(first.batch);
@@ -89,12 +93,14 @@ export class Desk {
     return this.#sending;
   }
 
-  begin(nowMs: number): void {
+  begin({ request }: Parcel, nowMs: number): void {
     if (this.#sending++ === 0) this.#answeredAtMs = nowMs;
+    this.#sendingBytes += request.body.length;
   }
 
-  end(result: TransportResult, nowMs: number): void {
+  end({ request }: Parcel, result: TransportResult, nowMs: number): void {
     this.#sending--;
+    this.#sendingBytes -= request.body.length;
     this.#answeredAtMs = nowMs;
     this.#pace.note(result, nowMs);
   }
@@ -128,8 +134,9 @@ export class Desk {
   isClogged(nowMs: number): boolean {
     // What is beyond the rate takes its turn behind what waits in the queue already.
     if (this.#pace.pausedMs(nowMs) > 0 || this.#msUntilToken(nowMs) > 0) return true;
-    if (this.#sending < this.#pace.limit) return false;
-    return this.#pace.limit < this.#maxSending || nowMs - this.#answeredAtMs > STALLED_AFTER_MS;
+    if (!this.#isBusy) return false;
+    const isHeldBack = this.#sending >= this.#pace.limit && this.#pace.limit < this.#maxSending;
+    return isHeldBack || nowMs - this.#answeredAtMs > STALLED_AFTER_MS;
   }
 
   /** How many deliveries of the queue it would take now; where there is no room, `isAwaited` tells when to ask again. */
@@ -167,6 +174,10 @@ export class Desk {
     return this.#load === 0 && this.#pace.isFull && (this.#bucket?.isFull(nowMs) ?? true);
   }
 
+  get #isBusy(): boolean {
+    return this.#sending >= this.#pace.limit || this.#sendingBytes >= this.#maxSendingBytes;
+  }
+
   get #load(): number {
     return this.#sending + this.#waiting;
   }
@@ -182,7 +193,7 @@ export class Desk {
   get #roomAhead(): number | null {
     if (this.#bucket === null) return null;
     const ahead = this.#bucket.ahead * this.#batchSize;
-    return this.#sending >= this.#pace.limit || this.#waiting > ahead / 2 ? 0 : ahead - this.#waiting;
+    return this.#isBusy || this.#waiting > ahead / 2 ? 0 : ahead - this.#waiting;
   }
 
   #compact(): void {

@@ -77,6 +77,8 @@ export class InFlight {
       keys: options.keys,
       concurrencyPerWebhook: settings.concurrencyPerWebhook,
       maxOpenRequests: settings.maxOpenRequests,
+      // A few webhooks whose receivers hang must not fill the window.
+      bytesPerWebhook: settings.maxBytesInFlight / 4,
       retryScheduleMs: settings.retryScheduleMs,
       isHeld: (webhook) => this.#isHeld(webhook),
       report: (ticket, record) => this.#report(ticket, record),

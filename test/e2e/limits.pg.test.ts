@@ -156,6 +156,22 @@ describe("bodies of the queue", () => {
   });
 });
 
+describe("an endpoint that never answers", () => {
+  it("does not fill the memory for bodies with its own: other webhooks go on, and its deliveries wait in the queue", async () => {
+    await system.app("create table event (id bigint primary key)");
+    await system.startBridge({ maxBytesInFlight: 1_000_000 });
+    await system.webhook("silent", "document", "after_insert");
+    await system.webhook("live", "event", "after_insert");
+    system.receiver.answer(({ path }) => ({ hang: path === "/silent" }));
+    await system.app("insert into document select i, repeat('x', 100000) from generate_series(1, 300) i");
+    await system.app("insert into event values (1)");
+    // Ten at a time would leave memory only each second.
+    await eventually(() => system.received("live").length === 1, { withinMs: 15_000 });
+    expect(system.received("silent").length).toBeLessThan(50);
+    await eventually(async () => (await system.look("select from walhook.webhook_queue")).length === 300);
+  }, 60_000);
+});
+
 describe("a row of the configuration", () => {
   it("is refused above 1 MiB, with a hint", async () => {
     const template = `{"text": "${"t".repeat(1_100_000)}"}`;
