@@ -49,10 +49,18 @@ export class ConditionSession {
    * Rejects when the connection is lost.
    */
   async ask<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<T[]>> {
+    // What several questions share is sent, and read by the server, once.
+    const numbers = new Map<unknown, number>();
+    const numberOf = (param: unknown): string => {
+      const number = numbers.get(param) ?? numbers.size + 1;
+      numbers.set(param, number);
+      return `$${number}`;
+    };
     const calls = questions.map(
-      (_, q) => `walhook.${asker}($${4 * q + 1}, $${4 * q + 2}, $${4 * q + 3}, $${4 * q + 4}) as a${q}`,
+      ({ functionName, doc, old, event }, q) =>
+        `walhook.${asker}(${numberOf(functionName)}, ${numberOf(doc)}, ${numberOf(old)}, ${numberOf(event)}) as a${q}`,
     );
-    const params = questions.flatMap(({ functionName, doc, old, event }) => [functionName, doc, old, event]);
+    const params = [...numbers.keys()];
     const asked = this.#transaction<Record<string, T[]>>(`select ${calls.join(", ")}`, params, withinMs * SERVER_SHARE);
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<"timeout">((resolve) => {

@@ -158,28 +158,46 @@ interface Gathered {
 }
 
 function collectQuestions(candidates: readonly Candidate[]): readonly Gathered[] {
-  const byWebhook = new Map<
-    number,
-    { askers: Candidate[]; doc: (string | null)[]; old: (string | null)[]; event: string[] }
-  >();
+  const byWebhook = new Map<number, Candidate[]>();
   for (const candidate of candidates) {
-    const { webhook, event, obstacle } = candidate;
+    const { webhook, obstacle } = candidate;
     if (webhook.condition === null || obstacle !== null) continue;
-    let batch = byWebhook.get(webhook.id);
-    if (batch === undefined) byWebhook.set(webhook.id, (batch = { askers: [], doc: [], old: [], event: [] }));
-    const indexes = columnIndexes(webhook.condition, event.change);
-    batch.askers.push(candidate);
-    batch.doc.push(toLiteral(rowAfter(event.change), indexes));
-    batch.old.push(webhook.condition.usesOld ? toLiteral(oldOf(event.change), indexes) : null);
-    batch.event.push(event.name);
+    const askers = byWebhook.get(webhook.id);
+    if (askers === undefined) byWebhook.set(webhook.id, [candidate]);
+    else askers.push(candidate);
   }
-  return [...byWebhook.values()].map(({ askers, doc, old, event }) => {
+  /** The last rows that were made of these columns. */
+  const byColumns = new Map<string, { readonly askers: readonly Candidate[]; readonly rows: QuestionRows }>();
+  return [...byWebhook.values()].map((askers) => {
     const { webhook } = askers[0]!;
-    return {
-      askers,
-      question: { webhookId: webhook.id, functionName: webhook.condition!.functionName, doc, old, event },
-    };
+    const { functionName, columns, usesOld } = webhook.condition!;
+    const key = JSON.stringify([usesOld, columns]);
+    let last = byColumns.get(key);
+    // Webhooks that read the same of the same events ask with the same arrays, which are made and sent once.
+    if (last === undefined || !haveSameEvents(last.askers, askers)) {
+      byColumns.set(key, (last = { askers, rows: toRows(webhook.condition!, askers) }));
+    }
+    return { askers, question: { webhookId: webhook.id, functionName, ...last.rows } };
   });
+}
+
+type QuestionRows = Pick<Question, "doc" | "old" | "event">;
+
+function toRows(condition: Condition, askers: readonly Candidate[]): QuestionRows {
+  const doc: (string | null)[] = [];
+  const old: (string | null)[] = [];
+  const names: string[] = [];
+  for (const { event } of askers) {
+    const indexes = columnIndexes(condition, event.change);
+    doc.push(toLiteral(rowAfter(event.change), indexes));
+    old.push(condition.usesOld ? toLiteral(oldOf(event.change), indexes) : null);
+    names.push(event.name);
+  }
+  return { doc, old, event: names };
+}
+
+function haveSameEvents(some: readonly Candidate[], others: readonly Candidate[]): boolean {
+  return some.length === others.length && some.every(({ event }, index) => event === others[index]?.event);
 }
 
 function toLiteral(row: Row | null, indexes: readonly number[]): string | null {

@@ -3,7 +3,7 @@ import type { Definition } from "../../src/match/in-force.ts";
 import { InForce } from "../../src/match/in-force.ts";
 import { match } from "../../src/match/match.ts";
 import type { Question, Verdict } from "../../src/match/question.ts";
-import { eventOf, inserted, order, ORDERS } from "../render/changes.ts";
+import { eventOf, inserted, order, ORDERS, updated } from "../render/changes.ts";
 
 const WEBHOOKS = 2000;
 const EVENTS = 120;
@@ -34,5 +34,36 @@ describe("many webhooks on one table", () => {
       Array.from({ length: WEBHOOKS / 100 }, (_, k) => `${event.docname} ${(i % 100 === 0 ? 100 : i % 100) + 100 * k}`),
     );
     expect(matches.map(({ event, webhook }) => `${event.docname} ${webhook.id}`)).toEqual(expected);
+  });
+
+  it("that read the same columns of the same events ask with the same arrays, others with their own", async () => {
+    const third: Definition = definitionOf(3);
+    const reads = (id: number, columns: string): Definition => ({
+      ...definitionOf(id),
+      webhook: { ...definitionOf(id).webhook, condition_columns: columns },
+    });
+    const few = new InForce(
+      new Map([
+        [1, definitionOf(1)],
+        [2, definitionOf(2)],
+        [3, { ...third, webhook: { ...third.webhook, webhook_docevent: "after_insert,on_update" } }],
+        [4, reads(4, "{id,customer}")],
+      ]),
+    );
+    const later = eventOf(updated(order({ id: "7" }), null), "on_update");
+    const asked: Question[] = [];
+    const ask = (questions: readonly Question[]): Promise<readonly (readonly Verdict[])[]> => {
+      asked.push(...questions);
+      return Promise.resolve(questions.map(({ doc }) => doc.map((): Verdict => ({ kind: "false" }))));
+    };
+    await match([...events.slice(0, 2), later], few, new Map(), { ask });
+    const [first, second, both, wider] = asked;
+    expect(second?.doc).toBe(first?.doc);
+    expect(second?.event).toBe(first?.event);
+    expect(first?.doc).toEqual(['{"0"}', '{"1"}']);
+    expect(both?.doc).toEqual(['{"0"}', '{"1"}', '{"7"}']);
+    expect(both?.event).toEqual(["after_insert", "after_insert", "on_update"]);
+    expect(wider?.doc).toHaveLength(2);
+    expect(wider?.doc).not.toEqual(first?.doc);
   });
 });
