@@ -27,7 +27,7 @@ function rateChart(result: DatedResult, title: string): Chart | null {
     const rate = numberIn(table, cells, /^events\/s$/);
     const lost = numberIn(table, cells, /^lost$/) ?? 0;
     if (rate === null) return [];
-    const text = `${count(rate)}${lost > 0 ? `, ${count(lost)} lost` : ""}`;
+    const text = `${count(rate)}${lost > 0 ? ` (${count(lost)} lost)` : ""}`;
     return [{ label: String(cells[0]), values: [rate], text, role: roleOf(result, cells) }];
   });
   return { title, subtitle: `events/s, more is better · ${whence(result)}`, isLogarithmic: false, rows };
@@ -48,7 +48,12 @@ function latencyChart(result: DatedResult, title: string): Chart | null {
       ...(loop === null ? [] : [toRange(`decode and post alone, ${label}`, loop, "limit")]),
     ];
   });
-  return { title, subtitle: `ms, p50 (dot) to p99, less is better · ${whence(result)}`, isLogarithmic: true, rows };
+  return {
+    title,
+    subtitle: `ms (logarithmic), p50 (dot) to p99, less is better · ${whence(result)}`,
+    isLogarithmic: true,
+    rows,
+  };
 }
 
 function toRange(label: string, values: readonly [number, number], role: ChartRow["role"]): ChartRow {

@@ -92,7 +92,7 @@ const PLOT_WIDTH = WIDTH - LABEL_WIDTH - TEXT_WIDTH;
 function linearAxis(values: readonly number[]): Axis {
   const most = Math.max(...values, 1);
   const magnitude = 10 ** Math.floor(Math.log10(most / 3));
-  const step = magnitude * ([1, 2, 5, 10].find((factor) => most / (factor * magnitude) <= 4) ?? 10);
+  const step = magnitude * ([1, 2, 5, 10].find((factor) => most / (factor * magnitude) <= 5) ?? 10);
   const ticks = Array.from({ length: Math.floor(most / step) + 1 }, (_, index) => index * step);
   return { ticks, place: (value) => LABEL_WIDTH + (value / most) * PLOT_WIDTH };
 }
