@@ -1,5 +1,5 @@
--- Walhook 090: how large a row of the configuration may be. The bridge keeps all of it in memory and reads it in the
--- stream whole, whatever --max-row-bytes says of other tables.
+-- Walhook 090: many and large webhooks. The bridge keeps the configuration in memory, reads it in the stream whole,
+-- whatever --max-row-bytes says of other tables, and asks for its authors' rights all the time.
 begin;
 
 select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
@@ -27,6 +27,20 @@ create or replace trigger webhook_data_06_size before insert or update on walhoo
   for each row execute function walhook.validate_size();
 
 revoke all on function walhook.validate_size() from public;
+
+-- Once for each author and table, however many webhooks there are.
+create or replace function walhook.author_rights() returns table (webhook_id integer, may_read boolean, reason text)
+  language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  with pair as materialized (
+    select distinct w.author, w.doctype_oid from walhook.webhook w
+  ), judged as materialized (
+    select pair.author, pair.doctype_oid, p.problem, p.remedy
+    from pair cross join lateral walhook.author_problem(pair.author, pair.doctype_oid) p
+  )
+  select w.id, j.problem is null, j.problem || coalesce('; remedy: ' || j.remedy, '')
+  from walhook.webhook w join judged j on j.author = w.author and j.doctype_oid = w.doctype_oid;
+$$;
 
 insert into walhook.migration (version, name) values (90, 'limits') on conflict do nothing;
 

@@ -3,6 +3,8 @@ import type { Database } from "../db/schema.ts";
 import type { Held } from "./match.ts";
 
 const EVERY_MS = 1_000;
+/** With many webhooks the question takes its time: the server is not asked more than a tenth of the time. */
+const PAUSE_TIMES = 9;
 
 /**
  * Rights are not in the WAL, so they are asked again about once a second, for all webhooks in one statement:
@@ -40,14 +42,18 @@ export class RightsWatch {
     await this.#asking;
   }
 
-  #schedule(): void {
+  #schedule(pauseMs = 0): void {
     if (this.#isClosed) return;
-    this.#timer = setTimeout(() => {
-      this.#asking = this.#ask().then(
-        () => this.#schedule(),
-        (error: unknown) => this.#isClosed || this.#onFailure(error),
-      ) as Promise<void>;
-    }, EVERY_MS);
+    this.#timer = setTimeout(
+      () => {
+        const startedAt = performance.now();
+        this.#asking = this.#ask().then(
+          () => this.#schedule(PAUSE_TIMES * (performance.now() - startedAt)),
+          (error: unknown) => this.#isClosed || this.#onFailure(error),
+        ) as Promise<void>;
+      },
+      Math.max(EVERY_MS, pauseMs),
+    );
   }
 
   async #ask(): Promise<void> {
