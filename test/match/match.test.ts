@@ -47,7 +47,7 @@ describe("many webhooks on one table", () => {
         [1, definitionOf(1)],
         [2, definitionOf(2)],
         [3, { ...third, webhook: { ...third.webhook, webhook_docevent: "after_insert,on_update" } }],
-        [4, reads(4, "{id,customer}")],
+        [WEBHOOKS + 1, reads(WEBHOOKS + 1, "{id,customer}")],
       ]),
     );
     const later = eventOf(updated(order({ id: "7" }), null), "on_update");
