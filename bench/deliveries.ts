@@ -19,7 +19,7 @@ export const deliveries: Scenario = {
   summary:
     "a backlog in the WAL, condition true, signed, logged: one event a request, and 100; beside it the same requests and nothing else",
   options: {
-    events: { help: "events a round", full: 100_000, quick: 10_000 },
+    events: { help: "events a round", full: 60_000, quick: 5000 },
     rounds: { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
   worksOnGivenServer: true,

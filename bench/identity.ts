@@ -13,7 +13,7 @@ export const identity: Scenario = {
   summary:
     "UPDATE of one column with REPLICA IDENTITY DEFAULT and FULL, rows of 100 B and 200 kB: WAL, the writer's latency",
   options: {
-    updates: { help: "updates of each measurement, one a transaction", full: 1000, quick: 100 },
+    updates: { help: "updates of each measurement, one a transaction", full: 1000, quick: 50 },
     "identity-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
   worksOnGivenServer: true,

@@ -13,6 +13,7 @@ export const idle: Scenario = {
   name: "idle",
   summary: "a bridge on an idle database: messages, WAL, the slot while another database writes, a fast shutdown",
   options: { seconds: { help: "length of each measurement", full: 60, quick: 10 } },
+  isOnlyByName: true,
   run: measure,
 };
 

@@ -22,6 +22,7 @@ export const isolation: Scenario = {
     seconds: { help: "length of each measurement", full: 30, quick: 6 },
     "drain-seconds": { help: "how long the troubled webhook may take to drain", full: 600, quick: 120 },
   },
+  isOnlyByName: true,
   run: measure,
 };
 

@@ -28,6 +28,7 @@ export const largeRow: Scenario = {
   name: "large-row",
   summary: "rows too large to be sent: recorded as such, while the stream goes on",
   options: { mb: { help: "MB of the largest row", full: 200, quick: 40 } },
+  isOnlyByName: true,
   run: measure,
 };
 

@@ -13,6 +13,7 @@ export const largeTransaction: Scenario = {
     rows: { help: "rows of the transaction of which 1 in 1,000 is delivered", full: 10_000_000, quick: 200_000 },
     all: { help: "rows of the transaction of which all are delivered", full: 1_000_000, quick: 20_000 },
   },
+  isOnlyByName: true,
   run: async (context) => {
     const few = await measure(context, context.option("rows"), ONE_IN);
     const all = await measure(context, context.option("all"), 1);

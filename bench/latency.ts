@@ -7,7 +7,7 @@ import { Stage } from "./stage.ts";
 import { sleep, until } from "./wait.ts";
 
 const RATES = [50, 1000] as const;
-const WARM_UP_MS = 1500;
+const WARM_UP_MS = 1000;
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /** From the commit to the receipt, at steady rates, against a loop that decodes and posts. */
@@ -16,7 +16,7 @@ export const latency: Scenario = {
   summary:
     "commit to receipt at 50 and 1,000 events/s, condition true, signed, logged; beside it a loop that decodes and posts",
   options: {
-    "latency-seconds": { help: "length of each measurement", full: 10, quick: 3 },
+    "latency-seconds": { help: "length of each measurement", full: 8, quick: 1 },
     "latency-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
   worksOnGivenServer: true,

@@ -18,7 +18,7 @@ import { restart } from "./restart.ts";
 import { peers } from "./peers/peers.ts";
 import { formatReport } from "./report.ts";
 import type { Result, ResultFile } from "./result-file.ts";
-import type { Scenario } from "./scenario.ts";
+import type { Scenario, ScenarioContext } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { takeover } from "./takeover.ts";
 import { webhooks } from "./webhooks.ts";
@@ -83,11 +83,14 @@ async function main(args: readonly string[]): Promise<number> {
         .join(" ")}`,
     );
     try {
-      const report = await scenario.run({
+      const context: ScenarioContext = {
         cli: resolve(String(values["cli"] ?? join(ROOT, "dist", "cli", "walhook.js"))),
         option: (flag) => options[flag] ?? Number.NaN,
         note: (text) => process.stderr.write(`  ${new Date().toISOString().slice(11, 19)} ${text}\n`),
-      });
+      };
+      const startedAt = performance.now();
+      const report = await scenario.run(context);
+      context.note(`took ${Math.round((performance.now() - startedAt) / 1000)} s`);
       results[scenario.name] = { summary: scenario.summary, options, report };
       console.log(`\n${formatReport(report)}`);
     } catch (error) {
@@ -146,9 +149,9 @@ function optionsOf({ options }: Scenario, values: Values): Readonly<Record<strin
 }
 
 function help(): string {
-  const scenarios = SCENARIOS.map(({ name, summary, options }) =>
+  const scenarios = SCENARIOS.map(({ name, summary, options, isOnlyByName }) =>
     [
-      `  ${name}: ${summary}`,
+      `${isOnlyByName === true ? "*" : " "} ${name}: ${summary}`,
       ...Object.entries(options).map(
         ([flag, o]) => `      --${flag} <n>  ${o.help} (${o.full}, with --quick ${o.quick})`,
       ),
@@ -156,7 +159,8 @@ function help(): string {
   );
   return `npm run bench -- [NAME...] [--quick] [--out FILE] [--cli FILE]
 
-Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. Without a NAME: all but peers.
+Measures; each scenario starts a PostgreSQL, endpoints and bridges of its own. Without a NAME:
+all that is about speed; those marked by * only by their name.
 
   --quick      a first look, at a small scale
   --out FILE   where the figures go as JSON (build/bench/<date>.json)

@@ -3,8 +3,6 @@ import type { Scenario, ScenarioContext } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { sleep } from "./wait.ts";
 
-const IDLE_SECONDS = 10;
-
 /** Many webhooks, spread over many tables. */
 export const manyWebhooks: Scenario = {
   name: "many-webhooks",
@@ -13,6 +11,7 @@ export const manyWebhooks: Scenario = {
     webhooks: { help: "webhooks", full: 10_000, quick: 200 },
     tables: { help: "tables", full: 1000, quick: 20 },
     events: { help: "rows that are written for each measurement", full: 200_000, quick: 20_000 },
+    "idle-seconds": { help: "how long nothing happens", full: 10, quick: 1 },
   },
   run: async (context) => {
     const one = await measure(context, 1, 1);
@@ -87,10 +86,11 @@ async function measure(context: ScenarioContext, webhooks: number, tables: numbe
   const startSeconds = (Date.now() - bridge.startedAtMs) / 1000;
   const runningMb = bridge.residentMb;
   await stage.caughtUp();
+  const idleSeconds = context.option("idle-seconds");
   const idleFrom = { bridge: bridge.cpuSeconds ?? Number.NaN, server: stage.serverCpuSeconds };
-  await sleep(IDLE_SECONDS * 1000);
-  const idleBridge = ((bridge.cpuSeconds ?? Number.NaN) - idleFrom.bridge) / IDLE_SECONDS;
-  const idleServer = (stage.serverCpuSeconds - idleFrom.server) / IDLE_SECONDS;
+  await sleep(idleSeconds * 1000);
+  const idleBridge = ((bridge.cpuSeconds ?? Number.NaN) - idleFrom.bridge) / idleSeconds;
+  const idleServer = (stage.serverCpuSeconds - idleFrom.server) / idleSeconds;
   const events = context.option("events");
   // The inserts of a table whose webhooks on inserts are disabled find nobody who waits for them.
   const busy = "t1";

@@ -15,7 +15,7 @@ export const reading: Scenario = {
   summary:
     "a backlog in the WAL: condition false for 99 %, and all of it in batches of 100; beside it the decoder alone",
   options: {
-    "read-events": { help: "events a round", full: 300_000, quick: 20_000 },
+    "read-events": { help: "events a round", full: 200_000, quick: 10_000 },
     "read-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
   worksOnGivenServer: true,

@@ -13,7 +13,7 @@ export const restart: Scenario = {
   name: "restart",
   summary: "WAL to read, of a table that nobody watches, and then one event: seconds from the start to its delivery",
   options: {
-    "restart-mb": { help: "MB of WAL", full: 1024, quick: 64 },
+    "restart-mb": { help: "MB of WAL", full: 1024, quick: 32 },
     "restart-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
   worksOnGivenServer: true,

@@ -13,6 +13,7 @@ export const takeover: Scenario = {
     rounds: { help: "rounds of each kind", full: 3, quick: 1 },
     "timeout-seconds": { help: "wal_sender_timeout of the server", full: 10, quick: 4 },
   },
+  isOnlyByName: true,
   run: measure,
 };
 

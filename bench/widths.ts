@@ -15,11 +15,11 @@ export const widths: Scenario = {
   name: "widths",
   summary: "rows of 100 B to 100 kB, transactions of 1 to 1,000,000 rows, 1 % delivered; beside it the decoder alone",
   options: {
-    "width-mb": { help: "MB of rows for each width", full: 100, quick: 10 },
+    "width-mb": { help: "MB of rows for each width", full: 10, quick: 1 },
     "width-rows": {
-      help: "rows for each size of transaction, the largest of which has all",
+      help: "rows of the largest transaction",
       full: 1_000_000,
-      quick: 20_000,
+      quick: 50_000,
     },
     "width-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
@@ -74,8 +74,8 @@ function casesOf(bytes: number, rows: number): readonly Case[] {
       rowsATransaction: 100,
     })),
     // Commits are what takes long there, for the application as well.
-    { name: "1 row a transaction", rows: rows / 20, width: 100, rowsATransaction: 1 },
-    { name: "1,000 rows a transaction", rows, width: 100, rowsATransaction: 1000 },
+    { name: "1 row a transaction", rows: rows / 50, width: 100, rowsATransaction: 1 },
+    { name: "1,000 rows a transaction", rows: rows / 10, width: 100, rowsATransaction: 1000 },
     { name: `${rows.toLocaleString("en")} rows in one transaction`, rows, width: 100, rowsATransaction: rows },
   ];
 }

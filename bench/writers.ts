@@ -22,7 +22,7 @@ export const writers: Scenario = {
   name: "writers",
   summary: `pgbench, ${CLIENTS} clients that insert, at ${RATE} a second and as fast as they can: alone, and with every insert delivered`,
   options: {
-    "pgbench-seconds": { help: "length of each measurement", full: 10, quick: 3 },
+    "pgbench-seconds": { help: "length of each measurement", full: 8, quick: 1 },
     "pgbench-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
   },
   worksOnGivenServer: true,
