@@ -1,9 +1,12 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import pg from "pg";
 import { eventually } from "../support/eventually.ts";
 import { serverMajor } from "../support/database.ts";
 import { runCli, type CliResult } from "../support/walhook-cli.ts";
 import { GAP_EXIT_CODE, startGapWorld, type GapWorld } from "./gap-world.ts";
+
+// Each test starts several processes.
+vi.setConfig({ testTimeout: 90_000 });
 
 let world: GapWorld;
 beforeEach(async () => {

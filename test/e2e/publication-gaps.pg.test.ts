@@ -1,8 +1,11 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { serverMajor } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { runCli } from "../support/walhook-cli.ts";
 import { startGapWorld, type GapWorld } from "./gap-world.ts";
+
+// Each test starts several processes.
+vi.setConfig({ testTimeout: 90_000 });
 
 let world: GapWorld;
 beforeEach(async () => {

@@ -1,9 +1,12 @@
 import { from as copyFrom } from "pg-copy-streams";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { cuttableProxy } from "../replication/cuttable-proxy.ts";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { startCli, type CliProcess } from "../support/walhook-cli.ts";
+
+// Each test starts several processes.
+vi.setConfig({ testTimeout: 90_000 });
 
 const WAL_SENDER_TIMEOUT_MS = 2_000;
 /** Who waits asks once a second; the rest is opening a session. */
