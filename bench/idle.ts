@@ -24,6 +24,13 @@ async function measure(context: ScenarioContext): Promise<Report> {
   await stage.app("create table event (id bigint primary key, n integer not null)");
   await stage.admin(`insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
     values ('event', 'event', 'after_insert', '${receiver.url}/')`);
+  context.note(`idle for ${seconds} s, without a bridge`);
+  await sleep(SETTLE_MS);
+  await stage.look("checkpoint");
+  const alone = await activity(stage);
+  await sleep(seconds * 1000);
+  const walAlone = (((await activity(stage)).wal - alone.wal) / seconds) * 60;
+
   const tap = await WireTap.start(stage.server.port);
   stage.defer(() => tap.close());
   const url = new URL(stage.server.url("bench", "bench_bridge"));
@@ -70,6 +77,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
           "keepalives/s",
           "status updates/s",
           "WAL bytes/min",
+          "without a bridge",
           "rows written",
           "bridge CPU (ms/s)",
           "RSS (MB)",
@@ -81,6 +89,7 @@ async function measure(context: ScenarioContext): Promise<Report> {
             perSecond("keepalives"),
             perSecond("statusUpdates"),
             wal,
+            walAlone,
             rows,
             ((after.cpu - before.cpu) / seconds) * 1000,
             bridge.maxResidentMb,
