@@ -74,7 +74,7 @@ export const DIES_AFTER_LOGGING: Scenario = {
   name: "killed as soon as a log row is there",
   play: async (stage) => {
     await stage.start(stage.a);
-    await stage.changes.insert(composite, 1, 1);
+    await stage.changes.insert(tableNamed("keyless"), 1, 1);
     await stage.isLogged(1, 5000);
     await stage.kill(stage.a);
     await stage.start(stage.a);
