@@ -21,10 +21,15 @@ export interface RunOptions {
   readonly isKept: boolean;
 }
 
-/** From this length on, huge transactions have their full size, and faults the time to show all their consequences. */
+/** From this length on, faults have the time to show all their consequences. */
 const LONG_RUN_SECONDS = 240;
-const LONG = { writers: 4, hugeRows: 100_000, hugeEveryMs: 240_000, gap: { leastMs: 1000, mostMs: 5000 } };
-const SHORT = { writers: 2, hugeRows: 10_000, hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
+const LONG = { writers: 4, hugeEveryMs: 240_000, gap: { leastMs: 1000, mostMs: 5000 } };
+const SHORT = { writers: 2, hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
+
+/** Rows of a huge transaction: as many as the run has time to deliver. */
+function hugeRows(seconds: number): number {
+  return Math.min(Math.max(10_000, seconds * 100), 100_000);
+}
 
 /** A stall is longer than any backoff or timeout: who does nothing for so long does nothing any more. */
 const DRAIN = { stallMs: 60_000, mostMs: 1_800_000 };
@@ -49,7 +54,7 @@ export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }:
   for (const { process } of contenders) process.start();
   const watch = new Watch(world, contenders);
   const { gap, ...size } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
-  const workload = new Workload({ world, random: random.fork(), ...size });
+  const workload = new Workload({ world, random: random.fork(), hugeRows: hugeRows(seconds), ...size });
   const chosen = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
   const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, chosen, gap);
   workload.start();
