@@ -6,6 +6,9 @@ import { formatMutant, formatRun } from "./verdict/report-text.ts";
 import { run } from "./run.ts";
 import type { RunReport } from "./verdict/run-report.ts";
 
+// What was started ends with this process.
+process.once("SIGINT", () => process.exit(130));
+process.once("SIGTERM", () => process.exit(143));
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {

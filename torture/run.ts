@@ -1,16 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeContender } from "./bridges/contenders.ts";
-import type { Ending } from "./verdict/duplicates.ts";
 import { drain } from "./drain.ts";
-import { FaultSchedule } from "./faults/fault-schedule.ts";
+import type { Contender } from "./faults/fault.ts";
+import { FaultSchedule, type Injected } from "./faults/fault-schedule.ts";
 import { FAULTS } from "./faults/faults.ts";
 import { Random } from "./random.ts";
+import type { Ending } from "./verdict/duplicates.ts";
 import { reportOf, type RunReport } from "./verdict/run-report.ts";
 import { judge } from "./verdict/verdict.ts";
 import { Violations } from "./verdict/violations.ts";
 import { Watch } from "./watch.ts";
 import { Workload } from "./workload/workload.ts";
-import { startWorld } from "./world.ts";
+import { startWorld, type World } from "./world.ts";
 
 export interface RunOptions {
   readonly seed: number;
@@ -34,54 +35,72 @@ function hugeRows(seconds: number): number {
 /** A stall is longer than any backoff or timeout: who does nothing for so long does nothing any more. */
 const DRAIN = { stallMs: 60_000, mostMs: 1_800_000 };
 
-/** One run: changes and faults for so long, then the drain and the comparison. Closes what it started. */
-export async function run({ seed, seconds, faults: only, isKept: isAlwaysKept }: RunOptions): Promise<RunReport> {
-  const random = new Random(seed);
+/** One run: changes and faults for so long, then the drain and the comparison. Ends what it started. */
+export async function run(options: RunOptions): Promise<RunReport> {
   const startedMs = Date.now();
   const world = await startWorld();
   const crashes = new Violations();
   const endings: Ending[] = [];
-  const contenders = await Promise.all(
-    ["bridge-a", "bridge-b"].map((name) =>
-      makeContender({
-        world,
-        name,
-        violations: crashes,
-        onEnding: (reason) => endings.push({ reason, atMs: Date.now() }),
-      }),
-    ),
-  );
-  for (const { process } of contenders) process.start();
+  const contenders = await startContenders(world, crashes, endings);
   const watch = new Watch(world, contenders);
+  let isKept = true;
+  try {
+    const { workload, injected } = await disturb(world, contenders, options);
+    const drained = await drain(world, DRAIN);
+    for (const { process } of contenders) await process.stop();
+    const comparison = await judge(world, drained, crashes);
+    isKept = options.isKept || !comparison.violations.isEmpty;
+    return reportOf({
+      seed: options.seed,
+      seconds: options.seconds,
+      tookMs: Date.now() - startedMs,
+      comparison,
+      injected,
+      endings,
+      workload,
+      drainMs: drained.ms,
+      watch,
+      kept: isKept ? world.folder : null,
+    });
+  } finally {
+    await watch.close();
+    for (const { process, proxy } of contenders) {
+      await process.stop("SIGKILL");
+      await proxy.close();
+    }
+    await world.close(isKept);
+  }
+}
+
+async function startContenders(world: World, crashes: Violations, endings: Ending[]): Promise<readonly Contender[]> {
+  const make = (name: string): Promise<Contender> =>
+    makeContender({
+      world,
+      name,
+      violations: crashes,
+      onEnding: (reason) => endings.push({ reason, atMs: Date.now() }),
+    });
+  const contenders = [await make("bridge-a"), await make("bridge-b")];
+  for (const { process } of contenders) process.start();
+  return contenders;
+}
+
+/** Writes and injects for so long. When it returns, no change is under way and nothing of any fault is left. */
+async function disturb(
+  world: World,
+  contenders: readonly Contender[],
+  { seed, seconds, faults: only }: RunOptions,
+): Promise<{ readonly workload: Workload; readonly injected: readonly Injected[] }> {
+  const random = new Random(seed);
   const { gap, ...size } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
   const workload = new Workload({ world, random: random.fork(), hugeRows: hugeRows(seconds), ...size });
-  const chosen = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
-  const faults = new FaultSchedule({ world, contenders, schema: workload.schema, random: random.fork() }, chosen, gap);
+  const scenery = { world, contenders, schema: workload.schema, random: random.fork() };
+  const faults = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
+  const schedule = new FaultSchedule(scenery, faults, gap);
   workload.start();
-  faults.start();
+  schedule.start();
   await sleep(seconds * 1000);
-  await faults.stop();
+  await schedule.stop();
   await workload.stop();
-
-  const drained = await drain(world, DRAIN);
-  for (const { process, proxy } of contenders) {
-    await process.stop();
-    await proxy.close();
-  }
-  await watch.close();
-  const comparison = await judge(world, drained, crashes);
-  const isKept = isAlwaysKept || !comparison.violations.isEmpty;
-  await world.close(isKept);
-  return reportOf({
-    seed,
-    seconds,
-    tookMs: Date.now() - startedMs,
-    comparison,
-    injected: faults.injected,
-    endings,
-    workload,
-    drainMs: drained.ms,
-    watch,
-    kept: isKept ? world.folder : null,
-  });
+  return { workload, injected: schedule.injected };
 }

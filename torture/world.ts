@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,6 +53,9 @@ export async function startWorld(webhooks: readonly WatchedWebhook[] = WEBHOOKS)
   await chmod(folder, 0o755);
   const arrivals = join(folder, "arrivals.jsonl");
   const server = await startPostgres({ dataDir: join(folder, "data"), settings: SETTINGS });
+  // Also where this process is told to end in the middle.
+  const endServer = (): void => killServer(server.dataDir);
+  process.once("exit", endServer);
   const receiver = await Receiver.start(arrivals, SECRET);
   const url = (role: Role, port = server.port): string => `postgresql://${role}@127.0.0.1:${port}/${DATABASE}`;
   const connect = async (role: Role): Promise<pg.Client> => {
@@ -94,12 +98,22 @@ export async function startWorld(webhooks: readonly WatchedWebhook[] = WEBHOOKS)
     close: async (isKept) => {
       await receiver.close();
       await server.stop("immediate").catch(() => {});
+      process.off("exit", endServer);
       if (!isKept) await rm(folder, { recursive: true, force: true });
     },
   };
   await install(world);
   for (const webhook of webhooks) await world.addWebhook(webhook);
   return world;
+}
+
+/** An immediate shutdown, without waiting for it; nothing where the server is down. */
+function killServer(dataDir: string): void {
+  try {
+    process.kill(Number(readFileSync(join(dataDir, "postmaster.pid"), "utf8").split("\n")[0]), "SIGQUIT");
+  } catch {
+    // It has ended already.
+  }
 }
 
 async function install(world: World): Promise<void> {

@@ -77,15 +77,13 @@ export class BridgeProcess {
     if (this.#child?.connected === true) this.#child.send(arming, () => {});
   }
 
-  /** Ends it for good: in order, or where that takes too long, at once. Returns the exit code; null where it was killed. */
-  async stop(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number | null> {
+  /** Ends it: in order, or where that takes too long, at once. */
+  async stop(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
     this.#isWanted = false;
-    const child = this.#child;
     this.signal(signal);
     const timer = setTimeout(() => this.signal("SIGKILL"), 15_000);
     await this.#life;
     clearTimeout(timer);
-    return child?.exitCode ?? null;
   }
 
   async #live(): Promise<void> {
@@ -107,7 +105,10 @@ export class BridgeProcess {
     this.#lines = [];
     if (child.stderr !== null) createInterface({ input: child.stderr }).on("line", (line) => this.#note(line));
     this.#log = createWriteStream(this.#options.logFile, { flags: "a" });
+    const killNow = (): boolean => child.kill("SIGKILL");
+    process.once("exit", killNow);
     await new Promise((resolve) => child.once("close", resolve));
+    process.off("exit", killNow);
     this.#log.end();
     this.#judge(child);
   }
