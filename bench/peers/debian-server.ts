@@ -27,3 +27,11 @@ export async function lacks(folder: "sharedir" | "pkglibdir", file: string, reme
   const path = join(stdout.trim(), file);
   return existsSync(path) ? null : `${path} is not there; ${remedy}`;
 }
+
+/** Whether the installed server has a setting: a minor release may bring one, and an older one does not start with it. */
+export async function knowsSetting(name: string): Promise<boolean> {
+  const server = await installedServer();
+  if (server === null) return false;
+  const { stdout } = await run(join(server, "bin", "postgres"), ["--describe-config"]);
+  return stdout.split("\n").some((line) => line.startsWith(`${name}\t`));
+}

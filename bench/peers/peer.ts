@@ -14,6 +14,8 @@ export interface Peer {
 export interface PeerServer {
   /** Folder with the `bin/` of its PostgreSQL; null: the npm package's. */
   readonly nativeDir: () => Promise<string | null>;
+  /** Settings that depend on the server, `name=value`. */
+  readonly settings?: () => Promise<readonly string[]>;
   /** true: Walhook is installed in the database. */
   readonly hasWalhook?: boolean;
 }

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import type { Report } from "../report.ts";
 import type { Scenario, ScenarioContext } from "../scenario.ts";
 import { Stage } from "../stage.ts";
@@ -68,7 +69,12 @@ async function tryOne(
 ): Promise<void> {
   const name = `${peer.name}, ${variant.name}`;
   const nativeDir = await peer.server.nativeDir();
-  await using stage = await Stage.open(context.cli, ["track_commit_timestamp=on", ...(variant.settings ?? [])], {
+  const settings = [
+    "track_commit_timestamp=on",
+    ...(variant.settings ?? []),
+    ...((await peer.server.settings?.()) ?? []),
+  ];
+  await using stage = await Stage.open(context.cli, settings, {
     hasWalhook: peer.server.hasWalhook ?? false,
     ...(nativeDir === null ? {} : { nativeDir }),
   });
@@ -90,8 +96,8 @@ async function tryOne(
       `${name}: ${Math.round(result.perSecond)}/s, lost ${result.lost}, p50 ${result.p50Ms.toFixed(1)} ms, p99 ${result.p99Ms.toFixed(1)} ms, lost by a kill ${result.crashLost}`,
     );
   } catch (error) {
-    line.failure = error instanceof Error ? error.message : String(error);
-    context.note(`${name} failed: ${line.failure}\n${await endOfLog(stage)}`);
+    [line.failure = ""] = stripVTControlCharacters(error instanceof Error ? error.message : String(error)).split("\n");
+    context.note(`${name} failed: ${String(error)}\n${await endOfLog(stage)}`);
   }
 }
 

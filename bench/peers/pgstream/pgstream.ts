@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { freePort } from "../../../demo/postgres.ts";
 import { until } from "../../wait.ts";
-import { installedServer, lacks } from "../debian-server.ts";
+import { installedServer, knowsSetting, lacks } from "../debian-server.ts";
 import type { Peer, Place, RunningPeer } from "../peer.ts";
 import { PeerProcess } from "../peer-process.ts";
 
@@ -13,7 +13,7 @@ const SLOT = "pgstream_bench";
 /** pgstream's webhook target, which reads through the output plugin wal2json. */
 export const pgstream: Peer = {
   name: "pgstream",
-  server: { nativeDir: installedServer },
+  server: { nativeDir: installedServer, settings: trustWal2json },
   missing,
   variants: [
     { name: "default", start: (place) => start(place, {}) },
@@ -26,6 +26,12 @@ const CACHED: Readonly<Record<string, string>> = {
   PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED: "true",
   PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_REFRESH_INTERVAL: "1s",
 };
+
+/** Minor releases from 2026 on take only output plugins that their administrator has named. */
+async function trustWal2json(): Promise<readonly string[]> {
+  const setting = "output_plugin_libraries";
+  return (await knowsSetting(setting)) ? [`${setting}=pgoutput, test_decoding, wal2json`] : [];
+}
 
 async function missing(): Promise<string | null> {
   try {
