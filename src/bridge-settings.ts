@@ -31,6 +31,8 @@ export interface BridgeOptions {
   readonly denyAddresses?: string;
   /** The folder of the files that secrets may refer to. Default `/run/secrets`. */
   readonly secretsFolder?: string;
+  /** The folder of certificates that webhooks name by `tls_profile`. Default: none. */
+  readonly tlsDirectory?: string;
   /** How many days of the log are kept. Default 30. */
   readonly retentionDays?: number;
   /** The delays before each further attempt. Default: the schedule of Standard Webhooks, 76 hours. */
@@ -56,6 +58,7 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
     addressMode: "internal",
     allowAddresses: "",
     denyAddresses: "",
+    tlsDirectory: "",
     secretsFolder: "/run/secrets",
     retentionDays: 30,
     retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,

@@ -8,7 +8,7 @@ import type { Database } from "./db/schema.ts";
 import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
 import { AddressGuard } from "./deliver/address-guard.ts";
 import { DatabasePlaces } from "./deliver/own-places.ts";
-import { UndiciTransport } from "./deliver/undici-transport.ts";
+import { RoutingTransport } from "./deliver/routing-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { classify } from "./errors.ts";
 import { GapError } from "./db/gap.ts";
@@ -117,7 +117,7 @@ class DatabaseBridge implements Bridge {
       own.notePeer(client);
     });
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-    const transport = new UndiciTransport({ guard });
+    const transport = new RoutingTransport({ guard, tlsDirectory: settings.tlsDirectory });
     const { signal } = this.#stopping;
     let openedAt: number | null = null;
     try {

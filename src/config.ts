@@ -166,6 +166,14 @@ export const OPTIONS = {
     default: "/run/secrets",
     help: "the folder of the files that secrets may refer to (file:…); none outside of it is read",
   },
+  tlsDirectory: {
+    type: "text",
+    env: "WALHOOK_TLS_DIRECTORY",
+    flag: "tls-directory",
+    unit: "folder",
+    default: "",
+    help: "certificates that webhooks name: tls_profile partner is partner.ca.pem, and partner.cert.pem with partner.key.pem",
+  },
   retentionDays: {
     type: "integer",
     env: "WALHOOK_RETENTION_DAYS",

@@ -36,6 +36,7 @@ export const run: Command = {
     "addressMode",
     "allowAddresses",
     "denyAddresses",
+    "tlsDirectory",
     "secretsFolder",
     "retentionDays",
   ],
@@ -87,6 +88,7 @@ async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): 
     addressMode: config.addressMode,
     allowAddresses: config.allowAddresses,
     denyAddresses: config.denyAddresses,
+    tlsDirectory: config.tlsDirectory,
     secretsFolder: config.secretsFolder,
     retentionDays: config.retentionDays,
   });

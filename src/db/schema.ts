@@ -70,6 +70,9 @@ export interface WebhookTable {
   readonly batch_size: Generated<number>;
   readonly batch_window: ColumnType<unknown, string | undefined, string>;
   readonly batch_window_ms: FilledByTrigger<number>;
+  readonly proxy: string | null;
+  readonly tls_profile: string | null;
+  readonly tls_min_version: Generated<string>;
   /** numeric */
   readonly rate_limit: ColumnType<string | null, string | number | null | undefined, string | number | null>;
   readonly created_at: FilledByTrigger<Date>;

@@ -33,7 +33,7 @@ export interface Means {
 export async function attempt(parcel: Parcel, webhook: Webhook, { transport, keys }: Means): Promise<Attempt> {
   const frozen = parcel.request;
   const sentAtMs = Date.now();
-  const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs };
+  const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs, route: webhook.route };
   try {
     const { url, authorization } = splitCredentials(frozen.url ?? webhook.requestUrl);
     const headers = headersOf(parcel, webhook, keys, sentAtMs);

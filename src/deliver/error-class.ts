@@ -16,6 +16,7 @@ const BY_CODE: Readonly<Record<string, ErrorClass>> = {
   ECONNRESET: "reset",
   EPIPE: "reset",
   UND_ERR_SOCKET: "reset",
+  PROXY_FAILED: "proxy",
   BLOCKED_ADDRESS: "blocked_address",
   EPROTO: "tls",
   CERT_HAS_EXPIRED: "tls",

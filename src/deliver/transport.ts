@@ -1,3 +1,5 @@
+import type { Route } from "../match/webhook.ts";
+
 /** An HTTP request, ready to go on the wire. */
 export interface TransportRequest {
   readonly url: string;
@@ -6,6 +8,8 @@ export interface TransportRequest {
   readonly body: Buffer;
   /** One deadline over everything: name, connection, TLS, headers and body of the answer. */
   readonly timeoutMs: number;
+  /** Through which proxy, and with which certificates. */
+  readonly route: Route;
 }
 
 /** Why no answer came. */
@@ -15,6 +19,7 @@ export type ErrorClass =
   | "tls"
   | "timeout"
   | "reset"
+  | "proxy"
   | "blocked_address"
   | "invalid_request"
   | "network";

@@ -63,6 +63,11 @@ export class UndiciTransport implements Transport {
     });
   }
 
+  /** Takes no more requests; ends when those under way have ended. */
+  async retire(): Promise<void> {
+    await this.#agent.close();
+  }
+
   async close(): Promise<void> {
     await this.#agent.destroy();
   }

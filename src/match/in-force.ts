@@ -166,6 +166,11 @@ function toWebhook(definition: Definition): Webhook {
     batchSize: Number(row["batch_size"] ?? 1),
     batchWindowMs: Number(row["batch_window_ms"] ?? 0),
     rateLimit: row["rate_limit"] == null ? null : Number(row["rate_limit"]),
+    route: {
+      proxy: row["proxy"] ?? null,
+      tlsProfile: row["tls_profile"] ?? null,
+      tlsMinVersion: row["tls_min_version"] === "1.3" ? "TLSv1.3" : "TLSv1.2",
+    },
     secrets: row["enable_security"] === "t" ? toSecrets(definition) : [],
     signatureFormats: parseArray(row["signature_formats"] ?? "{standard,frappe}") as SignatureFormat[],
   };

@@ -26,6 +26,15 @@ export interface Secret {
   readonly expiresAtMs: number | null;
 }
 
+/** How a webhook's requests leave. */
+export interface Route {
+  /** URL of its proxy; `direct`: none; null: what the bridge's environment says. */
+  readonly proxy: string | null;
+  /** Name of the operator's certificates for it; null: the usual authorities, and none of our own. */
+  readonly tlsProfile: string | null;
+  readonly tlsMinVersion: "TLSv1.2" | "TLSv1.3";
+}
+
 /** A webhook as it is in force at some position of the stream. Immutable: a change makes a new one. */
 export interface Webhook {
   /** Its immutable number. */
@@ -57,6 +66,7 @@ export interface Webhook {
   readonly batchWindowMs: number;
   /** Requests a second at most; null: no limit. */
   readonly rateLimit: number | null;
+  readonly route: Route;
   /** What its requests are signed with, side by side, oldest first; none where `enable_security` is off. */
   readonly secrets: readonly Secret[];
   readonly signatureFormats: readonly SignatureFormat[];

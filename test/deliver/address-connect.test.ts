@@ -4,6 +4,7 @@ import type { LookupAll } from "../../src/deliver/address-connect.ts";
 import { AddressGuard, NO_OWN_PLACES, type AddressPolicy } from "../../src/deliver/address-guard.ts";
 import type { TransportRequest, TransportResult } from "../../src/deliver/transport.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
+import { PLAIN_ROUTE } from "../support/route.ts";
 
 let server: Server;
 let port = 0;
@@ -44,6 +45,7 @@ const requestTo = (url: string): TransportRequest => ({
   headers: [],
   body: Buffer.from("x"),
   timeoutMs: 2_000,
+  route: PLAIN_ROUTE,
 });
 /** Answers each question with the next of the lists. */
 const answering = (...answers: readonly (readonly string[])[]): LookupAll => {

@@ -63,6 +63,7 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   batchSize: 1,
   batchWindowMs: 0,
   rateLimit: null,
+  route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
   secrets: [],
   signatureFormats: ["standard", "frappe"],
   ...over,

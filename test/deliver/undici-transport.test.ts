@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AddressGuard, NO_OWN_PLACES } from "../../src/deliver/address-guard.ts";
 import { MAX_RESPONSE_BYTES, type TransportRequest } from "../../src/deliver/transport.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
+import { PLAIN_ROUTE } from "../support/route.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 
 let receiver: Receiver;
@@ -24,6 +25,7 @@ const request = (url: string, over: Partial<TransportRequest> = {}): TransportRe
   headers: [["content-type", "application/json"]],
   body: Buffer.from('{"a":1}'),
   timeoutMs: 2_000,
+  route: PLAIN_ROUTE,
   ...over,
 });
 

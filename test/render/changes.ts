@@ -97,6 +97,7 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     batchSize: 1,
     batchWindowMs: 0,
     rateLimit: null,
+    route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
     secrets: [],
     signatureFormats: ["standard", "frappe"],
     ...values,
