@@ -50,11 +50,6 @@ export class BridgeProcess {
     return this.#maxResidentMb;
   }
 
-  /** Whether a process is there, working or not. */
-  get isAlive(): boolean {
-    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
-  }
-
   /** Starts it, and again whenever it has ended, until `stop`. */
   start(): void {
     this.#isWanted = true;
@@ -128,6 +123,8 @@ export class BridgeProcess {
     if (signalCode === "SIGKILL" && failPoint !== undefined) onEnding(`died ${failPoint}`);
     else if (signalCode !== null && signalCode === this.#expected) onEnding("killed");
     else if (this.#expected !== null && exitCode === 0) onEnding("stopped");
+    // Told twice: then it ends at once.
+    else if (this.#expected === "SIGTERM" && exitCode === 143) onEnding("stopped");
     // Told to stop while the database did not let it write: nothing is lost, the rest comes again.
     else if (this.#expected === "SIGTERM" && said("not stopped within 10 s")) onEnding("stopped too late");
     else if (said('"code":"fenced"')) onEnding("fenced");

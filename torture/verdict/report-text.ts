@@ -61,13 +61,9 @@ function list(counts: Readonly<Record<string, number>>): string {
   return parts.length === 0 ? "0" : parts.join(", ");
 }
 
-/** Columns side by side: the first to the left, numbers to the right. */
+/** Columns side by side. */
 function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  return rows
-    .map((row) =>
-      `  ${row.map((cell, i) => (i === 1 ? cell.padStart(0) : cell).padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd(),
-    )
-    .join("\n");
+  return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd()).join("\n");
 }

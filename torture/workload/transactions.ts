@@ -120,8 +120,12 @@ async function longOpen(scene: Scene): Promise<void> {
 async function prepared(scene: Scene): Promise<void> {
   const gid = scene.gid();
   const isCommitted = scene.random.chance(0.7);
-  await inTransaction(scene, () => someChanges(scene, 4), `prepare transaction '${gid}'`);
-  scene.finishPrepared(gid, isCommitted);
+  try {
+    await inTransaction(scene, () => someChanges(scene, 4), `prepare transaction '${gid}'`);
+  } finally {
+    // Also where the connection broke: the server may have prepared it before.
+    scene.finishPrepared(gid, isCommitted);
+  }
 }
 
 async function truncate({ client, random, tables }: Scene): Promise<void> {

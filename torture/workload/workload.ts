@@ -35,16 +35,11 @@ export class Workload {
   }
 
   start(): void {
-    const { random, writers, hugeEveryMs } = this.#options;
+    const { writers, hugeEveryMs } = this.#options;
     const many = Array.from({ length: writers }, () =>
       this.#write((choice) => ({ kind: choice.weighted(TRANSACTIONS), pauseMs: choice.between(2, 30) })),
     );
-    let isFirst = true;
-    const huge = this.#write((choice) => {
-      const kind = isFirst ? choice.weighted(TRANSACTIONS) : HUGE;
-      isFirst = false;
-      return { kind, pauseMs: hugeEveryMs * (0.5 + random.next() / 2) };
-    });
+    const huge = this.#write((choice) => ({ kind: HUGE, pauseMs: hugeEveryMs * (0.5 + choice.next() / 2) }));
     this.#writers = Promise.all([...many, huge]);
   }
 

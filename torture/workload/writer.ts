@@ -8,7 +8,7 @@ export interface WriterOptions {
   readonly world: World;
   readonly random: Random;
   readonly scene: Omit<Scene, "client" | "random">;
-  /** What it makes next, and how long it waits behind it, in ms. */
+  /** What it makes next, and how long it waits before, in ms. */
   readonly next: (random: Random) => { readonly kind: TransactionKind; readonly pauseMs: number };
   /** Aborted when it is time to end. */
   readonly signal: AbortSignal;
@@ -21,6 +21,7 @@ const SESSION = "set lock_timeout = '2s'; set idle_in_transaction_session_timeou
 
 /** Makes transaction after transaction until it is told to end; connects again whenever it has lost its connection. */
 export async function write({ world, random, scene, next, signal, onTransaction }: WriterOptions): Promise<void> {
+  let due: TransactionKind | null = null;
   while (!signal.aborted) {
     let client: pg.Client | null = null;
     try {
@@ -35,18 +36,26 @@ export async function write({ world, random, scene, next, signal, onTransaction 
   }
 
   async function writeOn(client: pg.Client): Promise<void> {
-    while (!signal.aborted) {
-      const { kind, pauseMs } = next(random);
+    for (;;) {
+      due ??= await following();
+      if (signal.aborted) return;
       let failure: Error | null = null;
       try {
-        await kind.run({ ...scene, client, random });
+        await due.run({ ...scene, client, random });
       } catch (error) {
         failure = error instanceof Error ? error : new Error(String(error));
       }
-      onTransaction(kind.name, failure);
+      onTransaction(due.name, failure);
+      // With the connection gone it is tried again on the next one.
       if (failure !== null && !isServersRefusal(failure)) throw failure;
-      await sleep(pauseMs, undefined, { signal }).catch(() => {});
+      due = null;
     }
+  }
+
+  async function following(): Promise<TransactionKind> {
+    const { kind, pauseMs } = next(random);
+    await sleep(pauseMs, undefined, { signal }).catch(() => {});
+    return kind;
   }
 }
 
