@@ -64,7 +64,7 @@ export class ProxyTransport {
       if (refusal !== null) return fail(new BlockedAddressError(refusal));
       const lookup = hop.isOperators ? undefined : guardedLookup(this.#guard, portOf(proxy), this.#lookup);
       const { timeoutMs } = request;
-      agent = new RequestAgent({ proxy, lookup, tls: hop.tls, timeoutMs, signal: deadline.signal });
+      agent = new RequestAgent({ target: url, proxy, lookup, tls: hop.tls, timeoutMs, signal: deadline.signal });
       const headers = request.headers.filter(([name]) => name.toLowerCase() !== "accept-encoding");
       const response = await fetch(request.url, {
         method: request.method,
@@ -98,7 +98,12 @@ class RequestAgent extends ProxyAgent {
   isThrough = false;
   refused: BlockedAddressError | null = null;
 
+  readonly #target: string;
+  /** The proxy is told the whole URL, in the request's first line, instead of making a tunnel. */
+  readonly #namesTarget: boolean;
+
   constructor(options: {
+    readonly target: URL;
     readonly proxy: URL;
     readonly lookup: LookupFunction | undefined;
     readonly tls: TlsOptions;
@@ -120,6 +125,9 @@ class RequestAgent extends ProxyAgent {
       signal: options.signal,
       getProxyForUrl: () => options.proxy.href,
     });
+    const { origin, pathname, search } = options.target;
+    this.#target = origin + pathname + search;
+    this.#namesTarget = options.target.protocol === "http:" && /^https?:$/.test(options.proxy.protocol);
   }
 
   override async connect(req: ClientRequest, options: Parameters<ProxyAgent["connect"]>[1]) {
@@ -132,6 +140,8 @@ class RequestAgent extends ProxyAgent {
     req.once("proxy", () => {
       if (!req.destroyed) this.isThrough = true;
     });
+    // Else it would be made of the Host header, and of a path such as `//169.254.169.254/`: not of what was judged.
+    if (this.#namesTarget) req.path = this.#target;
     return super.connect(req, options);
   }
 }

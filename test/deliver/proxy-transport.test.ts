@@ -47,6 +47,25 @@ describe.each(PROXIES)("%s", (way) => {
   });
 });
 
+describe("an HTTP proxy's target", () => {
+  it.each([
+    ["a path that looks like a host", "//169.254.169.254/latest", []],
+    ["a path with a URL in it", "/http://169.254.169.254/latest?a=//b", []],
+    ["a Host header", "/x", [["Host", "169.254.169.254"]]],
+    ["a Host header with a port", "/x", [["host", "169.254.169.254:81"]]],
+  ] as const)("is what was judged, whatever %s says", async (_, path, headers) => {
+    for (const way of ["an HTTP proxy", "an HTTPS proxy"]) {
+      const proxy = world.proxies[way]!;
+      world.receiver.answer({});
+      const url = `${world.receiver.url}${path}`;
+      const route = { proxy: proxy.url, tlsProfile: "partner" };
+      expect(await world.transport().send(requestTo(url, route, { headers }))).toMatchObject({ statusCode: 200 });
+      expect(proxy.targets.at(-1)).toBe(url);
+      expect(world.receiver.requests.at(-1)?.path).toBe(path);
+    }
+  });
+});
+
 describe("a proxy that does not pass the request on", () => {
   it.each([204, 403, 410, 502])("is not taken for the receiver when it answers CONNECT with %i", async (status) => {
     await using proxy = await startHttpProxy({ refuseWith: status });
