@@ -22,10 +22,11 @@ export interface RunOptions {
   readonly isKept: boolean;
 }
 
+const WRITERS = 3;
 /** From this length on, faults have the time to show all their consequences. */
 const LONG_RUN_SECONDS = 240;
-const LONG = { writers: 4, hugeEveryMs: 240_000, gap: { leastMs: 1000, mostMs: 5000 } };
-const SHORT = { writers: 2, hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
+const LONG = { hugeEveryMs: 240_000, gap: { leastMs: 1000, mostMs: 5000 } };
+const SHORT = { hugeEveryMs: 20_000, gap: { leastMs: 500, mostMs: 1500 } };
 
 /** Rows of a huge transaction: as many as the run has time to deliver. */
 function hugeRows(seconds: number): number {
@@ -92,8 +93,14 @@ async function disturb(
   { seed, seconds, faults: only }: RunOptions,
 ): Promise<{ readonly workload: Workload; readonly injected: readonly Injected[] }> {
   const random = new Random(seed);
-  const { gap, ...size } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
-  const workload = new Workload({ world, random: random.fork(), hugeRows: hugeRows(seconds), ...size });
+  const { gap, hugeEveryMs } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
+  const workload = new Workload({
+    world,
+    random: random.fork(),
+    writers: WRITERS,
+    hugeRows: hugeRows(seconds),
+    hugeEveryMs,
+  });
   const scenery = { world, contenders, schema: workload.schema, random: random.fork() };
   const faults = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
   const schedule = new FaultSchedule(scenery, faults, gap);

@@ -37,7 +37,7 @@ export class Workload {
   start(): void {
     const { writers, hugeEveryMs } = this.#options;
     const many = Array.from({ length: writers }, () =>
-      this.#write((choice) => ({ kind: choice.weighted(TRANSACTIONS), pauseMs: choice.between(2, 30) })),
+      this.#write((choice) => ({ kind: choice.weighted(TRANSACTIONS), pauseMs: choice.between(5, 80) })),
     );
     const huge = this.#write((choice) => ({ kind: HUGE, pauseMs: hugeEveryMs * (0.5 + choice.next() / 2) }));
     this.#writers = Promise.all([...many, huge]);
