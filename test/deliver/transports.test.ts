@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AddressPolicy } from "../../src/deliver/address-guard.ts";
 import { MAX_RESPONSE_BYTES, type TransportRequest, type TransportResult } from "../../src/deliver/transport.ts";
 import type { Route } from "../../src/match/webhook.ts";
+import { INTERNAL_FORMS, NEVER_FORMS } from "../support/address-forms.ts";
 import { CERTIFICATES } from "../support/certificates.ts";
 import { PLAIN_ROUTE } from "../support/route.ts";
 import { PROXIES, requestTo, startSurroundings, type Surroundings } from "../support/transports.ts";
@@ -127,19 +128,16 @@ describe.each(["no proxy", ...PROXIES])("a request through %s", (way) => {
     expect(result).toMatchObject({ kind: "failure", errorClass: "invalid_request" });
     expect(world.receiver.requests).toHaveLength(before);
   });
-  it("is not sent to a literal address that is refused", async () => {
+  it("is sent to no literal address that is refused, however it is written", async () => {
     const before = world.proxies[way]?.targets.length;
-    for (const host of [
-      "169.254.169.254",
-      "2852039166",
-      "[::ffff:a9fe:a9fe]",
-      "[64:ff9b::a9fe:a9fe]",
-      "0xa9.254.0251.0xfe",
-    ]) {
-      expect(await transport().send(`http://${host}/`)).toMatchObject({
-        kind: "failure",
-        errorClass: "blocked_address",
-      });
+    const refused = [
+      ...NEVER_FORMS.map((host) => ({ host, mode: "internal" as const })),
+      ...INTERNAL_FORMS.map((host) => ({ host, mode: "public" as const })),
+    ];
+    for (const { host, mode } of refused) {
+      const allow = `127.0.0.1:${world.proxies[way]?.port ?? 1}`;
+      const result = await transport({ mode, allow }).send(`http://${host}/`);
+      expect({ host, result }).toMatchObject({ result: { kind: "failure", errorClass: "blocked_address" } });
     }
     expect(world.proxies[way]?.targets.length).toBe(before);
   });
