@@ -25,8 +25,8 @@ async function measure(context: ScenarioContext): Promise<Report> {
   await stage.admin(`insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
     values ('event', 'event', 'after_insert', '${receiver.url}/')`);
   context.note(`idle for ${seconds} s, without a bridge`);
-  await sleep(SETTLE_MS);
   await stage.look("checkpoint");
+  await sleep(SETTLE_MS);
   const alone = await activity(stage);
   await sleep(seconds * 1000);
   const walAlone = (((await activity(stage)).wal - alone.wal) / seconds) * 60;
@@ -39,8 +39,8 @@ async function measure(context: ScenarioContext): Promise<Report> {
   await bridge.running();
   await stage.app("insert into event values (1, 0)");
   await until("the first delivery", async () => (await receiver.tally()).requests === 1);
-  await sleep(SETTLE_MS);
   await stage.look("checkpoint");
+  await sleep(SETTLE_MS);
 
   context.note(`idle for ${seconds} s, connected`);
   const before = { ...counts(tap), cpu: bridge.cpuSeconds ?? Number.NaN, ...(await activity(stage)) };
