@@ -58,6 +58,7 @@ export function openReplication(options: ReplicationOptions): Promise<Replicatio
       acknowledge: { auto: false, timeoutSeconds: 0 },
       flowControl: { enabled: false },
     });
+    listenFromBirth(service);
     const plugin = new StreamPlugin(options.publicationNames);
     let stream: LibraryStream | null = null;
     const end = (reason: Error): void => {
@@ -85,6 +86,24 @@ export function openReplication(options: ReplicationOptions): Promise<Replicatio
       () => end(new ReplicationLostError("the server ended the replication stream")),
       (error: unknown) => end(error as Error),
     );
+    // The library listens only after it has connected: the server's farewell, read together with its greeting, would
+    // end the process. By now its client exists, and nothing can have been read yet.
+    setImmediate(() => clientOf(service)?.on("error", end));
+  });
+}
+
+/**
+ * The library listens to its client from when it is connected until it is closed. An error that comes in the same read as
+ * the end of either has no listener, which would end the process; the query under way or the next one tells of it.
+ */
+function listenFromBirth(service: LogicalReplicationService): void {
+  let current: pg.Client | null = null;
+  Object.defineProperty(service, "_client", {
+    get: () => current,
+    set: (next: pg.Client | null) => {
+      for (const client of [current, next]) client?.on("error", () => {});
+      current = next;
+    },
   });
 }
 
@@ -242,6 +261,11 @@ class LibraryStream implements ReplicationStream {
 interface DriverConnection {
   readonly stream: { pause(): void; resume(): void; destroy(): void };
   endCopyFrom(): void;
+}
+
+/** The library's client, which its types do not show; its version is pinned. */
+function clientOf(service: LogicalReplicationService): pg.Client | null {
+  return (service as unknown as { _client: pg.Client | null })._client;
 }
 
 function connectionOf(session: StreamSession): DriverConnection {

@@ -3,6 +3,7 @@ import { openReplication } from "../../src/replication/replication-stream.ts";
 import { type TestDatabase, createDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { cuttableProxy } from "./cuttable-proxy.ts";
+import { lateProxy } from "./late-proxy.ts";
 import { open, publish } from "./streaming.ts";
 
 let database: TestDatabase;
@@ -54,6 +55,21 @@ describe("opening a replication stream", () => {
     const connection = { connectionString: "postgresql://postgres@127.0.0.1:1/none" };
     const options = { connection, slotName: "s", publicationNames: ["p"] };
     await expect(openReplication(options)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  it("fails with 57P01, and does not end the process, where greeting and end of the connection are read at once", async () => {
+    const proxy = await lateProxy(database.url);
+    onTestFinished(() => proxy.close());
+    const opening = open(database, { connection: { connectionString: proxy.url } });
+    opening.catch(() => {});
+    await eventually(async () => {
+      const { rowCount } = await database.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and backend_type = 'walsender'",
+        [database.name],
+      );
+      return rowCount === 1;
+    });
+    await expect(opening).rejects.toMatchObject({ code: "57P01" });
   });
 
   it("fails within its time where the server accepts and then says nothing", async () => {
