@@ -10,7 +10,7 @@ import { ROOT } from "../root.ts";
 /** The module that changes the text of the bridge's files while they are loaded. */
 const PATCHING = fileURLToPath(new URL("./patching.js", import.meta.url));
 const CLI = join(ROOT, "dist", "cli", "walhook.js");
-const LAST_LINES = 15;
+const LAST_LINES = 50;
 
 export interface BridgeProcessOptions {
   readonly name: string;
