@@ -114,6 +114,14 @@ describe.each(["no proxy", ...PROXIES])("a request through %s", (way) => {
     const result = await transport().send(world.receiver.url);
     expect(result.kind === "response" && result.body).toBe("y".repeat(MAX_RESPONSE_BYTES));
   });
+  it("is a failure where the answer's headers do not end", async () => {
+    const server = await rawServer(`HTTP/1.1 200 OK\r\n${`x-a: ${"y".repeat(1_000)}\r\n`.repeat(200)}`);
+    const result = await transport().send(server.url);
+    // An HTTP proxy reads them itself.
+    if (result.kind === "response") expect(result.statusCode).toBe(502);
+    else expect(result.errorClass).toBe("network");
+    server.close();
+  });
   it("does not unpack an answer that is compressed all the same", async () => {
     world.receiver.answer({ headers: { "content-encoding": "gzip" }, body: "not gzip" });
     expect(await transport().send(world.receiver.url)).toMatchObject({
