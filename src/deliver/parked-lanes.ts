@@ -15,27 +15,24 @@ export async function findParkedLanes(db: Kysely<Database>, deliveries: readonly
   const docnames = [...new Set(deliveries.flatMap(({ docname, oldDocname }) => [docname, oldDocname]))].filter(
     (name) => name !== null,
   );
-  const rows = await db
-    .selectFrom("walhook.webhook_queue")
-    .select(["webhook_id", "docname", "old_docname", "is_barrier"])
-    .distinct()
-    .where("webhook_id", "=", sql<number>`any(${webhookIds})`)
-    .where("is_ordered", "=", true)
-    .where((eb) => eb.or([eb("is_dead", "=", false), eb("holds_lane", "=", true)]))
-    .where((eb) =>
-      eb.or([
-        eb("docname", "=", sql<string>`any(${docnames})`),
-        eb("old_docname", "=", sql<string>`any(${docnames})`),
-        eb("is_barrier", "=", true),
-      ]),
-    )
-    .execute();
+  // One SELECT for each of its indexes: together they would read all that the webhook has in the queue.
+  const { rows } = await sql<LaneRow>`
+    select q.webhook_id, q.docname, false as is_barrier from walhook.webhook_queue q
+    where q.webhook_id = any(${webhookIds}::integer[]) and q.docname = any(${docnames}::text[])
+      and q.is_ordered and (not q.is_dead or q.holds_lane)
+    union
+    select q.webhook_id, q.old_docname, false from walhook.webhook_queue q
+    where q.webhook_id = any(${webhookIds}::integer[]) and q.old_docname = any(${docnames}::text[])
+      and q.is_ordered and (not q.is_dead or q.holds_lane)
+    union
+    select q.webhook_id, null, true from walhook.webhook_queue q
+    where q.webhook_id = any(${webhookIds}::integer[]) and q.is_barrier
+      and q.is_ordered and (not q.is_dead or q.holds_lane)`.execute(db);
   const lanes = new Set<string>();
   const barriers = new Set<number>();
-  for (const { webhook_id, docname, old_docname, is_barrier } of rows) {
+  for (const { webhook_id, docname, is_barrier } of rows) {
     if (is_barrier) barriers.add(webhook_id);
     if (docname !== null) lanes.add(`${webhook_id} ${docname}`);
-    if (old_docname !== null) lanes.add(`${webhook_id} ${old_docname}`);
   }
   return {
     blocks: ({ webhookId, docname, oldDocname, docevent, isOrdered }) =>
@@ -46,4 +43,11 @@ export async function findParkedLanes(db: Kysely<Database>, deliveries: readonly
         (docname !== null && lanes.has(`${webhookId} ${docname}`)) ||
         (oldDocname !== null && lanes.has(`${webhookId} ${oldDocname}`))),
   };
+}
+
+interface LaneRow {
+  readonly webhook_id: number;
+  /** The lane; null of a barrier, which stands in all. */
+  readonly docname: string | null;
+  readonly is_barrier: boolean;
 }

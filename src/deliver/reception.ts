@@ -41,7 +41,8 @@ export async function receive(orders: readonly Order[], options: ReceptionOption
   // Lanes belong to one webhook each, so webhooks may enter one after the other.
   const entered = orders.map((order) => {
     const place = placeOf(order);
-    return place === "ask" && order.kind !== "unsendable" ? null : enter(order, place === "queue", options);
+    // Undecided ones go into the queue in any case, and unsendable ones stand in no lane.
+    return place === "ask" && order.kind === "request" ? null : enter(order, place === "queue", options);
   });
   const asked = orders.filter((_, index) => entered[index] === null).map(({ delivery }) => delivery);
   onEntered(entered.filter((ticket) => ticket !== null));
