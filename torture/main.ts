@@ -1,5 +1,5 @@
 import { writeFile } from "node:fs/promises";
-import { HELP, parseOptions, type TortureOptions } from "./options.ts";
+import { help, parseOptions, type TortureOptions } from "./options.ts";
 import { MUTANT_NAMES } from "./mutants/mutant-scenarios.ts";
 import { MutationCheck, type MutantReport } from "./mutants/mutation-check.ts";
 import { formatMutant, formatRun } from "./verdict/report-text.ts";
@@ -12,11 +12,15 @@ process.once("SIGTERM", () => process.exit(143));
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
+  if (args.includes("--help")) {
+    console.log(help());
+    return 0;
+  }
   let options: TortureOptions;
   try {
     options = parseOptions(args);
   } catch (error) {
-    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${HELP}`);
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${help()}`);
     return 2;
   }
   return options.mutants === null ? torture(options) : checkMutants(options.mutants, options.report);

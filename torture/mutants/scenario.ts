@@ -35,16 +35,16 @@ export class Stage {
   /** Starts a bridge and waits until it has the slot. */
   async start({ process }: Contender): Promise<void> {
     process.start();
-    await this.until("the slot is in use", () => this.#says(`select from pg_replication_slots where active`));
+    await this.until("the slot is in use", () => this.#says("select from pg_replication_slots where active"));
     await this.until("the bridge runs", async () => process.lines.some((line) => line.includes(`"message":"running"`)));
   }
 
-  /** Ends a bridge at once and for good. */
+  /** Ends a bridge at once; it stays ended until `start`. */
   async kill({ process }: Contender): Promise<void> {
     await process.stop("SIGKILL");
   }
 
-  /** The bridge will stand still where it next passes this place. Returns when it does, to be asked after the cause. */
+  /** The bridge will stand still where it next passes this place. Returns how to wait for that. */
   arm({ process }: Contender, name: FailPointName): () => Promise<void> {
     process.arm({ name, passes: 1, signal: "SIGSTOP" });
     return () => this.until(`stands still ${name}`, async () => process.lines.includes(`torture: SIGSTOP ${name}`));
@@ -60,10 +60,10 @@ export class Stage {
     }
   }
 
-  /** Whether the server was told that everything until now was read, within so long. */
+  /** Whether within so long the slot is told everything that has been written until now. */
   isAllAcknowledged(withinMs: number): Promise<boolean> {
     return this.#holds(withinMs, () =>
-      this.#says(`select from pg_replication_slots where confirmed_flush_lsn >= pg_current_wal_insert_lsn()`),
+      this.#says("select from pg_replication_slots where confirmed_flush_lsn >= pg_current_wal_insert_lsn()"),
     );
   }
 
