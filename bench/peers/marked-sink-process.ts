@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { marksIn } from "./event-mark.ts";
 import { requestEnd } from "../request-end.ts";
-import type { Arrivals, MarkedCount, SinkQuestion } from "./marked-sink.ts";
+import type { Arrivals, Expectation, MarkedCount, SinkQuestion } from "./marked-sink.ts";
 
 /** The endpoint of `../sink-process.ts`, which also keeps when each event came. Run by `marked-sink.ts`. */
 
@@ -9,7 +9,8 @@ const ANSWER = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: 
 
 /** When each event came first, in ms since 1970. */
 let arrivedAtMs = new Map<number, number>();
-let expectFrom = 0;
+let expected: Expectation = { from: 0, to: Number.POSITIVE_INFINITY };
+let later = 0;
 let requests = 0;
 let repeated = 0;
 
@@ -32,7 +33,8 @@ function notice(request: string): void {
   const nowMs = performance.timeOrigin + performance.now();
   requests++;
   for (const number of marksIn(request)) {
-    if (number < expectFrom || arrivedAtMs.has(number)) repeated++;
+    if (number >= expected.to) later++;
+    else if (number < expected.from || arrivedAtMs.has(number)) repeated++;
     else arrivedAtMs.set(number, nowMs);
   }
 }
@@ -40,15 +42,15 @@ function notice(request: string): void {
 process.on("message", (question: SinkQuestion) => {
   switch (question) {
     case "count":
-      process.send?.({ requests, repeated, distinct: arrivedAtMs.size } satisfies MarkedCount);
+      process.send?.({ requests, repeated, later, distinct: arrivedAtMs.size } satisfies MarkedCount);
       return;
     case "arrivals":
       process.send?.([...arrivedAtMs] satisfies Arrivals);
       return;
     default:
       arrivedAtMs = new Map();
-      requests = repeated = 0;
-      ({ expectFrom } = question);
+      requests = repeated = later = 0;
+      expected = question;
       process.send?.(null);
   }
 });

@@ -4,7 +4,13 @@ import { fileURLToPath } from "node:url";
 
 const PROCESS = fileURLToPath(new URL("./marked-sink-process.js", import.meta.url));
 
-export type SinkQuestion = "count" | "arrivals" | { readonly expectFrom: number };
+export type SinkQuestion = "count" | "arrivals" | Expectation;
+
+/** The numbers of the events that count: `from` to `to - 1`. */
+export interface Expectation {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** The number of each event that came, and when it came first in ms since 1970; in order of arrival. */
 export type Arrivals = readonly (readonly [number: number, atMs: number])[];
@@ -15,6 +21,8 @@ export interface MarkedCount {
   readonly distinct: number;
   /** Arrivals of events that had come before, or that are not expected any more. */
   readonly repeated: number;
+  /** Arrivals of events with higher numbers than those that count. */
+  readonly later: number;
 }
 
 /** An endpoint in a process of its own that knows events by their marks. */
@@ -41,9 +49,9 @@ export class MarkedSink {
     return this.#ask("arrivals");
   }
 
-  /** Forgets all that came; from now on events with this number and higher ones are new. */
-  async expect(from: number): Promise<void> {
-    await this.#ask({ expectFrom: from });
+  /** Forgets all that came; from now on these events count. */
+  async expect(expectation: Expectation): Promise<void> {
+    await this.#ask(expectation);
   }
 
   close(): void {

@@ -5,7 +5,7 @@ import type { MarkedSink } from "./marked-sink.ts";
 import type { RunningPeer } from "./peer.ts";
 import { insertBurst, ONE_ROW } from "./workload.ts";
 
-/** Nothing new for so long: what has not come does not come any more. Longer than any retry or poll of a peer. */
+/** Nothing for so long: what has not come does not come any more. Longer than any retry or poll of a peer. */
 const SILENCE_MS = 10_000;
 const READY_WITHIN_MS = 120_000;
 const WARM_UP_EVENTS = 500;
@@ -60,25 +60,28 @@ export class Trial {
     };
   }
 
-  /** Inserts rows until one arrives, then some more, so that what is compiled while it runs is compiled. */
+  /** Waits until it works, and lets it send some more, so that what is compiled while it runs is compiled. */
   async #ready(): Promise<void> {
-    await until(
-      "the peer's first request",
-      async () => {
-        const reason = this.#peer.ended();
-        if (reason !== null) throw new Error(reason);
-        await insertBurst(this.#stage, this.#take(1), 1);
-        return (await this.#sink.count()).requests > 0;
-      },
-      { withinMs: READY_WITHIN_MS, everyMs: 300 },
-    );
+    await this.#sink.expect({ from: 0, to: 0 });
+    await this.#works("the peer's first request");
     await insertBurst(this.#stage, this.#take(WARM_UP_EVENTS), WARM_UP_EVENTS);
-    await this.#settled(Number.POSITIVE_INFINITY, 1500);
+    await this.#settled(Number.POSITIVE_INFINITY, 3000);
+  }
+
+  /** Inserts rows that do not count, until one arrives. */
+  async #works(what: string): Promise<void> {
+    const hasArrived = async (): Promise<boolean> => {
+      const reason = this.#peer.ended();
+      if (reason !== null) throw new Error(reason);
+      await insertBurst(this.#stage, this.#take(1), 1);
+      return (await this.#sink.count()).later > 0;
+    };
+    await until(what, hasArrived, { withinMs: READY_WITHIN_MS, everyMs: 300 });
   }
 
   async #steady(seconds: number): Promise<Pick<TrialResult, "p50Ms" | "p99Ms" | "steadyLost">> {
-    await this.#sink.expect(this.#next);
     const from = this.#next;
+    await this.#sink.expect({ from, to: Number.MAX_SAFE_INTEGER });
     const writer = await this.#stage.writer({ rate: STEADY_RATE, statements: [ONE_ROW], from });
     await sleep(seconds * 1000);
     const { committed } = await writer.stop();
@@ -103,7 +106,7 @@ export class Trial {
   async #burst(
     events: number,
   ): Promise<Pick<TrialResult, "perSecond" | "lost" | "repeated" | "peerCpu" | "serverCpu">> {
-    await this.#sink.expect(this.#next);
+    await this.#sink.expect({ from: this.#next, to: this.#next + events });
     const peerBefore = this.#peer.cpuSeconds() ?? Number.NaN;
     const serverBefore = this.#stage.serverCpuSecondsEver;
     await insertBurst(this.#stage, this.#take(events), events);
@@ -122,12 +125,13 @@ export class Trial {
 
   /** All events are committed before; the peer dies when about half of them have come. */
   async #crash(events: number): Promise<Pick<TrialResult, "crashLost" | "crashRepeated">> {
-    await this.#sink.expect(this.#next);
+    await this.#sink.expect({ from: this.#next, to: this.#next + events });
     await insertBurst(this.#stage, this.#take(events), events);
     const isHalfThere = async (): Promise<boolean> => (await this.#sink.count()).distinct >= events / 2;
     await until("half of the events", isHalfThere, { everyMs: 5 });
     await this.#peer.crash();
-    const { distinct, repeated } = await this.#settled(events, 3 * SILENCE_MS);
+    await this.#works("the peer's first new request after the kill");
+    const { distinct, repeated } = await this.#settled(events);
     return { crashLost: events - distinct, crashRepeated: repeated };
   }
 
@@ -137,7 +141,7 @@ export class Trial {
     return from;
   }
 
-  /** Waits until all events have come, or nothing new has for so long. */
+  /** Waits until all events have come, or nothing has for so long. */
   async #settled(
     events: number,
     silenceMs = SILENCE_MS,
@@ -146,7 +150,7 @@ export class Trial {
     for (let newsAtMs = Date.now(); count.distinct < events && Date.now() - newsAtMs < silenceMs;) {
       await sleep(50);
       const now = await this.#sink.count();
-      if (now.distinct > count.distinct) newsAtMs = Date.now();
+      if (now.requests > count.requests) newsAtMs = Date.now();
       count = now;
     }
     return count;
