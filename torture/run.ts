@@ -49,13 +49,13 @@ export async function run(options: RunOptions): Promise<RunReport> {
     const { workload, injected } = await disturb(world, contenders, options);
     const drained = await drain(world, DRAIN);
     for (const { process } of contenders) await process.stop();
-    const comparison = await judge(world, drained, crashes);
-    isKept = options.isKept || !comparison.violations.isEmpty;
+    const verdict = await judge(world, drained, crashes);
+    isKept = options.isKept || !verdict.violations.isEmpty;
     return reportOf({
       seed: options.seed,
       seconds: options.seconds,
       tookMs: Date.now() - startedMs,
-      comparison,
+      verdict,
       injected,
       endings,
       workload,

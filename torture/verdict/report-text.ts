@@ -24,6 +24,7 @@ export function formatRun(report: RunReport): string {
       ["faults", `${injected}`],
       ["a bridge's work ended", list(report.endings)],
       ["transactions", `${done}`],
+      ["changes committed", `${report.changes}`],
       ["deliveries expected", `${report.expected}`],
       ["deliveries made", `${report.delivered}`],
       ["requests", `${report.requests}`],

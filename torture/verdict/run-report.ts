@@ -1,7 +1,7 @@
-import type { Comparison } from "./compare.ts";
 import { causeOf, type Ending } from "./duplicates.ts";
 import type { Injected } from "../faults/fault-schedule.ts";
 import type { Violations } from "./violations.ts";
+import type { Verdict } from "./verdict.ts";
 import type { Watch } from "../watch.ts";
 import type { Workload } from "../workload/workload.ts";
 
@@ -17,7 +17,9 @@ export interface RunReport {
   readonly faults: Readonly<Record<string, FaultFigures>>;
   /** How a bridge's work came to an end, and how often. */
   readonly endings: Readonly<Record<string, number>>;
-  /** Deliveries that committed changes had to lead to. */
+  /** Changes of watched tables that were committed. */
+  readonly changes: number;
+  /** Deliveries that they had to lead to. */
   readonly expected: number;
   readonly requests: number;
   readonly delivered: number;
@@ -51,7 +53,7 @@ export interface RunFacts {
   readonly seed: number;
   readonly seconds: number;
   readonly tookMs: number;
-  readonly comparison: Comparison;
+  readonly verdict: Verdict;
   readonly injected: readonly Injected[];
   readonly endings: readonly Ending[];
   readonly workload: Pick<Workload, "transactions" | "refusals">;
@@ -61,9 +63,9 @@ export interface RunFacts {
 }
 
 export function reportOf(facts: RunFacts): RunReport {
-  const { comparison, injected, workload, watch } = facts;
+  const { verdict, injected, workload, watch } = facts;
   const recovered = (faults: readonly Injected[]): Percentiles =>
-    percentiles(faults.flatMap(({ atMs }) => msToNext(comparison.acceptedAtMs, atMs) ?? []));
+    percentiles(faults.flatMap(({ atMs }) => msToNext(verdict.acceptedAtMs, atMs) ?? []));
   return {
     seed: facts.seed,
     seconds: facts.seconds,
@@ -79,12 +81,13 @@ export function reportOf(facts: RunFacts): RunReport {
       }),
     ),
     endings: countEach(facts.endings.map(({ reason }) => reason)),
-    expected: comparison.expected,
-    requests: comparison.requests,
-    delivered: comparison.delivered,
-    duplicates: countEach(comparison.repeated.map((repetition) => causeOf(repetition, facts.endings, injected))),
-    zeroes: comparison.violations.counts,
-    examples: comparison.violations.examples,
+    changes: verdict.changes,
+    expected: verdict.expected,
+    requests: verdict.requests,
+    delivered: verdict.delivered,
+    duplicates: countEach(verdict.repeated.map((repetition) => causeOf(repetition, facts.endings, injected))),
+    zeroes: verdict.violations.counts,
+    examples: verdict.violations.examples,
     recoveryMs: recovered(injected),
     maxRetainedWalMb: Math.round(watch.maxRetainedBytes / 1024 / 1024),
     maxResidentMb: Math.round(watch.maxResidentMb),
