@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Webhook as StandardWebhook } from "standardwebhooks";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Bridge } from "../../src/bridge.ts";
 import type { ReceivedRequest } from "../support/receiver.ts";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type System } from "../support/system.ts";
@@ -11,13 +12,14 @@ import { startSystem, type System } from "../support/system.ts";
 const newSecret = (): string => `whsec_${randomBytes(32).toString("base64")}`;
 let system: System;
 let folder: string;
+let bridge: Bridge;
 let document = 0;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "walhook-secrets-"));
   system = await startSystem("signing");
   await system.app("create table orders (id int primary key)");
-  await system.startBridge({ secretsFolder: folder });
+  bridge = await system.startBridge({ secretsFolder: folder });
 });
 afterAll(async () => {
   await system.drop();
@@ -123,5 +125,19 @@ describe("a secret that stands elsewhere", () => {
       webhook_secret: "file:../../etc/hostname",
     });
     await eventually(async () => /^held: .*outside of the folder/.test(await stateOf("outside")));
+  });
+
+  it("that was put right while the bridge was stopped is no trouble any more", async () => {
+    await system.webhook("later", "orders", "after_insert", {
+      enable_security: true,
+      webhook_secret: "file:later.key",
+    });
+    await eventually(async () => (await stateOf("later")).startsWith("held"));
+    await bridge.stop();
+    const secret = newSecret();
+    await writeFile(join(folder, "later.key"), secret);
+    bridge = await system.startBridge({ secretsFolder: folder });
+    expect(isSignedWith(secret, await send("later"))).toBe(true);
+    expect(await stateOf("later")).toMatch(/^ok/);
   });
 });
