@@ -19,6 +19,8 @@ export interface RoutingOptions {
 /** Sends each request the way that its webhook and the bridge's environment say: straight, or through a proxy. */
 export class RoutingTransport implements Transport {
   readonly #options: RoutingOptions;
+  /** What nearly all requests take, so without any detour. */
+  readonly #plain: UndiciTransport;
   readonly #profiles: TlsProfiles;
   readonly #choice: ProxyChoice;
   #proxied: Promise<ProxyTransport> | null = null;
@@ -27,11 +29,18 @@ export class RoutingTransport implements Transport {
 
   constructor(options: RoutingOptions) {
     this.#options = options;
+    this.#plain = new UndiciTransport({ guard: options.guard, lookup: options.lookup });
     this.#profiles = new TlsProfiles(options.tlsDirectory);
     this.#choice = options.proxies ?? new ProxyChoice();
   }
 
-  async send(request: TransportRequest): Promise<TransportResult> {
+  send(request: TransportRequest): Promise<TransportResult> {
+    const { route } = request;
+    const isPlain = route.tlsProfile === null && route.tlsMinVersion === "TLSv1.2" && this.#choice.isPlain(route);
+    return isPlain ? this.#plain.send(request) : this.#sendSpecial(request);
+  }
+
+  async #sendSpecial(request: TransportRequest): Promise<TransportResult> {
     const startedAt = performance.now();
     try {
       const tls = this.#profiles.of(request.route);
@@ -43,7 +52,8 @@ export class RoutingTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#direct.values()].map(({ transport }) => transport.close()));
+    const special = [...this.#direct.values()].map(({ transport }) => transport);
+    await Promise.all([this.#plain, ...special].map((transport) => transport.close()));
   }
 
   /** A PAC file may have to be loaded, and may not come. */

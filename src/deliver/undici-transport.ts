@@ -6,6 +6,8 @@ import { MAX_RESPONSE_BYTES, type Transport, type TransportRequest, type Transpo
 /** Connections open at which no more are kept for later: URLs with a host from the row may lead to very many receivers. */
 const MAX_KEPT = 1_000;
 
+const ENCODING = "accept-encoding";
+
 const POOL = {
   // No bound for an origin: several webhooks may share one, and a hanging one must not take the others'
   // connections. What a webhook may have open at once is bounded by its own concurrency.
@@ -40,9 +42,9 @@ export class UndiciTransport implements Transport {
         const { origin, pathname, search } = new URL(request.url);
         const headers: string[] = [];
         for (const [name, value] of request.headers) {
-          if (name.toLowerCase() !== "accept-encoding") headers.push(name, value);
+          if (name.length !== ENCODING.length || name.toLowerCase() !== ENCODING) headers.push(name, value);
         }
-        headers.push("accept-encoding", "identity");
+        headers.push(ENCODING, "identity");
         this.#agent.dispatch(
           {
             origin,
