@@ -23,9 +23,9 @@ export type Held = ReadonlyMap<number, string>;
 
 /**
  * Pairs of an event and a webhook that are looked at together: 500 events and 10,000 webhooks make five million. A
- * pair with a condition takes Postgres 1 µs, so these are asked in a tenth of the time that a question may take.
+ * question costs Postgres 75 µs besides 0.5 µs a row, so a thousand webhooks are asked about a hundred events each.
  */
-const MAX_CANDIDATES = 25_000;
+const MAX_CANDIDATES = 100_000;
 
 /**
  * Finds the webhooks that fire for these events, in the events' order; conditions are asked of Postgres
@@ -75,11 +75,13 @@ interface Candidate {
 }
 
 function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | undefined): Candidate {
-  const blank = { webhook, event, verdict: null };
-  if (!event.isCertain) return { ...blank, obstacle: { kind: "undecidable", reason: oldUnknown(event) } };
-  if (heldBecause !== undefined) return { ...blank, obstacle: { kind: "undecided", reason: heldBecause } };
-  if (webhook.condition === null) return { ...blank, obstacle: null };
-  return { ...blank, obstacle: missingValue(webhook.condition, event) };
+  return { webhook, event, obstacle: obstacleOf(webhook, event, heldBecause), verdict: null };
+}
+
+function obstacleOf(webhook: Webhook, event: DocEvent, heldBecause: string | undefined): Candidate["obstacle"] {
+  if (!event.isCertain) return { kind: "undecidable", reason: oldUnknown(event) };
+  if (heldBecause !== undefined) return { kind: "undecided", reason: heldBecause };
+  return webhook.condition === null ? null : missingValue(webhook.condition, event);
 }
 
 const REMEDY = "REPLICA IDENTITY FULL on the table (every partition included) makes it carry all values";
