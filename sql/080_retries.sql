@@ -74,9 +74,8 @@ drop index if exists walhook.webhook_queue_due_at_idx;
 -- Documents without a name stand in no lane; those that a TRUNCATE blocks are found by themselves.
 create index if not exists webhook_queue_nameless_idx on walhook.webhook_queue (webhook_id)
   where docname is null and due_at is null and not is_dead;
--- What comes before a TRUNCATE, and which TRUNCATE comes before a row: both by position, however long the queue is.
-create index if not exists webhook_queue_position_idx
-  on walhook.webhook_queue (webhook_id, commit_lsn, change_lsn, change_index, event_number);
+-- Which TRUNCATE comes before a row. No index of all rows by position beside it: the planner would take that for a lane, too,
+-- while its statistics are young, and read the whole queue of a webhook for each row.
 create index if not exists webhook_queue_barrier_position_idx
   on walhook.webhook_queue (webhook_id, commit_lsn, change_lsn, change_index, event_number) where is_barrier;
 drop index if exists walhook.webhook_queue_barrier_idx;
