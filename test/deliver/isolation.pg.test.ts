@@ -16,7 +16,7 @@ const queued = async (webhook: string): Promise<number> => {
 
 describe("the long queue of one webhook", () => {
   it("is not in the way of another's: both are due, and the other's goes out", async () => {
-    await system.webhook("hanging", "orders", "after_insert", { timeout: "20 s" });
+    await system.webhook("hanging", "orders", "after_insert", { timeout: "60 s" });
     await system.webhook("mended", "orders", "after_insert", { retry_schedule: "{200 ms, 200 ms, 200 ms, 200 ms}" });
     let isBroken = true;
     system.receiver.answer(({ path }) => (path === "/hanging" ? { hang: true } : { status: isBroken ? 500 : 200 }));
