@@ -22,6 +22,7 @@ const TITLES: Readonly<Record<Zero, string>> = {
   "signature failures": "every signature is right",
   "dead letters": "no delivery is given up while its receiver comes back",
   "not drained": "once nothing disturbs any more, everything ends",
+  "gaps found": "no bridge finds that slot or publications are not as they were left",
   "bridge crashes": "no bridge ends but by a signal, in order, or because it was taken over",
 };
 

@@ -10,6 +10,7 @@ export const ZEROES = [
   "signature failures",
   "dead letters",
   "not drained",
+  "gaps found",
   "bridge crashes",
 ] as const;
 
