@@ -27,7 +27,7 @@ export async function makeContender(options: ContenderOptions): Promise<Contende
     patches: [...FAIL_POINTS.map((point) => point.name), ...mutants],
     ...(options.env === undefined ? {} : { env: options.env }),
     // With exit code 5 a bridge says that the slot or a publication is not as it was left.
-    onCrash: (crash) => violations.add(/exit code 5\b/.test(String(crash)) ? "gaps found" : "bridge crashes", crash),
+    onCrash: (crash) => violations.add(/exit code 5\b/.test(crash) ? "gaps found" : "bridge crashes", crash),
     onEnding: options.onEnding ?? (() => {}),
   });
   return { process, proxy };
