@@ -49,7 +49,7 @@ function logAttempt(log: Log, { attempt }: BridgeActivity & { readonly kind: "at
     event: attempt.delivery.docevent,
     attempt: attempt.attempt,
     status: attempt.statusCode,
-    ms: attempt.durationMs,
+    ms: attempt.durationMs === null ? null : Math.round(attempt.durationMs * 10) / 10,
     error: attempt.error,
   });
 }
