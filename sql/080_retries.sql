@@ -211,12 +211,29 @@ revoke all on function walhook.validate_retries(), walhook.set_requester(), walh
   walhook.replay_dead_letters(text, text, text), walhook.cancel_dead_letters(text, text, text),
   walhook.disable_webhook(integer, text), walhook.forget_disabled() from public;
 
-do $$
+create or replace function walhook.grant_to_roles(statements text[]) returns void
+  language plpgsql security invoker set search_path = pg_catalog, pg_temp
+as $$
 declare
   statement text;
   role_name text;
 begin
-  foreach statement in array array[
+  foreach statement in array statements loop
+    role_name := substring(statement from ' to (walhook_[a-z]+)$');
+    if exists (select from pg_roles r where r.rolname = role_name) then
+      execute statement;
+    else
+      raise notice 'role % does not exist: skipped %', role_name, split_part(statement, ' to ', 1);
+    end if;
+  end loop;
+end $$;
+comment on function walhook.grant_to_roles(text[]) is
+  'Runs GRANT statements that end in "to walhook_…"; those to roles that do not exist are skipped with a NOTICE. For the installing role, as itself.';
+revoke all on function walhook.grant_to_roles(text[]) from public;
+
+do $$
+begin
+  perform walhook.grant_to_roles(array[
     'grant select on walhook.repair, walhook.dead_letter to walhook_bridge',
     'grant execute on function walhook.disable_webhook(integer, text) to walhook_bridge',
     'grant select, insert on walhook.repair to walhook_admin',
@@ -224,14 +241,7 @@ begin
       'walhook.replay_dead_letters(text, text, text), walhook.cancel_dead_letters(text, text, text) to walhook_admin',
     'grant select on walhook.dead_letter to walhook_admin',
     'grant select on walhook.dead_letter to walhook_analyst'
-  ] loop
-    role_name := substring(statement from ' to (walhook_[a-z]+)$');
-    if exists (select from pg_catalog.pg_roles r where r.rolname = role_name) then
-      execute statement;
-    else
-      raise notice 'role % does not exist: skipped %', role_name, split_part(statement, ' to ', 1);
-    end if;
-  end loop;
+  ]);
 end $$;
 
 insert into walhook.migration (version, name) values (80, 'retries') on conflict do nothing;

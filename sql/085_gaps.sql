@@ -300,25 +300,15 @@ revoke all on function walhook.require_publishable(oid), walhook.check_publishab
   walhook.record_published(), walhook.repair_publications(), walhook.cancel_orphans() from public;
 
 do $$
-declare
-  statement text;
-  role_name text;
 begin
-  foreach statement in array array[
+  perform walhook.grant_to_roles(array[
     'grant select, insert on walhook.gap to walhook_bridge',
     'grant select on walhook.published to walhook_bridge',
     'grant execute on function walhook.publication_problems(), walhook.cancel_orphans() to walhook_bridge',
     'grant select on walhook.gap to walhook_admin',
     'grant select on walhook.gap to walhook_analyst',
     'grant select on walhook.gap to walhook_monitor'
-  ] loop
-    role_name := substring(statement from ' to (walhook_[a-z]+)$');
-    if exists (select from pg_catalog.pg_roles r where r.rolname = role_name) then
-      execute statement;
-    else
-      raise notice 'role % does not exist: skipped %', role_name, split_part(statement, ' to ', 1);
-    end if;
-  end loop;
+  ]);
 end $$;
 
 insert into walhook.migration (version, name) values (85, 'gaps') on conflict do nothing;

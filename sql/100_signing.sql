@@ -308,24 +308,14 @@ revoke all on function walhook.fill_secret(), walhook.check_secret(text, text), 
   walhook.add_secret(text, text), walhook.validate_signing() from public;
 
 do $$
-declare
-  statement text;
-  role_name text;
 begin
-  foreach statement in array array[
+  perform walhook.grant_to_roles(array[
     'grant select on walhook.signing_key to walhook_bridge',
     'grant select on walhook.signing_key to walhook_admin',
     'grant select on walhook.signing_key to walhook_analyst',
     'grant execute on function walhook.generate_secret(integer), walhook.change_secret(text, text, text, interval), '
       'walhook.rotate_secret(text, text, interval), walhook.add_secret(text, text), walhook.validate_signing() to walhook_admin'
-  ] loop
-    role_name := substring(statement from ' to (walhook_[a-z]+)$');
-    if exists (select from pg_catalog.pg_roles r where r.rolname = role_name) then
-      execute statement;
-    else
-      raise notice 'role % does not exist: skipped %', role_name, split_part(statement, ' to ', 1);
-    end if;
-  end loop;
+  ]);
 end $$;
 
 insert into walhook.migration (version, name) values (100, 'signing') on conflict do nothing;
