@@ -117,7 +117,8 @@ describe("walhook listen", () => {
     );
     const answered = await post(url, "{}");
     expect(answered).toMatchObject({ status: 503, body: "later", headers: { "retry-after": "30" } });
-    expect(answered.ms).toBeGreaterThan(240);
+    // 100 ms, then four gaps of 30 between five bytes; timers may be early by one.
+    expect(answered.ms).toBeGreaterThan(210);
   });
 
   it("resets the connection before its answer, after the head, or amid the body", async () => {
