@@ -70,6 +70,11 @@ export interface WebhookTable {
   readonly batch_size: Generated<number>;
   readonly batch_window: ColumnType<unknown, string | undefined, string>;
   readonly batch_window_ms: FilledByTrigger<number>;
+  readonly payload_format: Generated<string>;
+  /** Where it is NULL and a CloudEvent is sent, the trigger fills it in. */
+  readonly cloudevents_source: string | null;
+  readonly handshake: Generated<boolean>;
+  readonly handshake_origin: Generated<string>;
   readonly proxy: string | null;
   readonly tls_profile: string | null;
   readonly tls_min_version: Generated<string>;

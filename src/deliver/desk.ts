@@ -1,5 +1,5 @@
 import type { Webhook } from "../match/webhook.ts";
-import { gatherBatch } from "./gather-batch.ts";
+import { gatherBatch, isByItself } from "./gather-batch.ts";
 import { Pace } from "./pace.ts";
 import { batchOf, bundle, single, type Parcel } from "./parcel.ts";
 import type { Ticket } from "./ticket.ts";
@@ -60,7 +60,7 @@ export class Desk {
     const first = this.#first();
     if (first === undefined) return null;
     if (first.batch !== null) return bundle(first.batch);
-    if (packing.batchSize === 1) {
+    if (packing.batchSize === 1 || isByItself(first)) {
       this.#next++;
       return single(first);
     }

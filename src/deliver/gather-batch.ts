@@ -37,9 +37,15 @@ export function gatherBatch(ready: Iterable<Ticket>, size: number): Ticket[] {
   return batch;
 }
 
+/** Whether its URL or headers are of its own event, so that it shares a request with no other. */
+export function isByItself({ request }: Ticket): boolean {
+  return request !== null && (request.url !== null || request.headers.length > 0);
+}
+
 function goesWith(first: Ticket, ticket: Ticket): boolean {
   return (
     ticket.request !== null &&
+    !isByItself(ticket) &&
     first.request?.method === ticket.request.method &&
     first.request.contentType === ticket.request.contentType
   );

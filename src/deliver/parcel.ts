@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { CLOUDEVENT_BATCH_TYPE, CLOUDEVENT_TYPE } from "../render/cloudevent.ts";
 import type { FrozenRequest } from "../render/delivery.ts";
 import type { Ticket } from "./ticket.ts";
 
@@ -32,16 +33,22 @@ export function single(ticket: Ticket): Parcel {
 
 /**
  * A batch as one request: the body is a JSON array of `{"id", "payload"}`, where `id` is the delivery's own and
- * `payload` the body that it would have had by itself. Equal bytes whenever it is made of the same deliveries.
+ * `payload` the body that it would have had by itself. CloudEvents have their ids inside, and their own kind of batch:
+ * an array of them. Equal bytes whenever it is made of the same deliveries.
  */
 export function bundle({ id, tickets }: Batch): Parcel {
+  const first = requestOf(tickets[0]!);
+  const isCloudevents = first.contentType === CLOUDEVENT_TYPE;
   const parts: Buffer[] = [];
   for (const ticket of tickets) {
     const lead = parts.length === 0 ? "[" : ",";
-    parts.push(Buffer.from(`${lead}{"id":"${ticket.delivery.id}","payload":`), requestOf(ticket).body, CLOSE);
+    const { body } = requestOf(ticket);
+    if (isCloudevents) parts.push(Buffer.from(lead), body);
+    else parts.push(Buffer.from(`${lead}{"id":"${ticket.delivery.id}","payload":`), body, CLOSE);
   }
   parts.push(END);
-  return { id, tickets, request: { ...requestOf(tickets[0]!), body: Buffer.concat(parts) } };
+  const contentType = isCloudevents ? CLOUDEVENT_BATCH_TYPE : first.contentType;
+  return { id, tickets, request: { ...first, contentType, body: Buffer.concat(parts) } };
 }
 
 const CLOSE = Buffer.from("}");

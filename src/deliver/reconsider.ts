@@ -49,7 +49,7 @@ export async function reconsider(
         return verdict satisfies never;
     }
   }
-  const rendered = render(webhook, event, maxBodyBytes);
+  const rendered = render(webhook, event, maxBodyBytes, ticket.delivery.id);
   if (rendered.ok) return { kind: "send", request: rendered.request };
   return unsendable(rendered.outcome, rendered.error, rendered.errorClass);
 }

@@ -2,7 +2,15 @@ import { parse as parseArray } from "postgres-array";
 import type { ColumnTexts, WebhookDefinition } from "../db/schema.ts";
 import type { ConfigurationChange, ConfigurationTable } from "../decode/chunk.ts";
 import type { DocEventName } from "../events/doc-event.ts";
-import type { Condition, RequestMethod, RequestStructure, Secret, SignatureFormat, Webhook } from "./webhook.ts";
+import type {
+  Condition,
+  PayloadFormat,
+  RequestMethod,
+  RequestStructure,
+  Secret,
+  SignatureFormat,
+  Webhook,
+} from "./webhook.ts";
 
 /** One webhook's configuration rows, as Postgres' text: what `walhook.webhook_in_force` stores. */
 export type Definition = WebhookDefinition;
@@ -153,13 +161,16 @@ function toWebhook(definition: Definition): Webhook {
     isDynamicUrl: row["is_dynamic_url"] === "t",
     method: (row["request_method"] ?? "POST") as RequestMethod,
     structure: (row["request_structure"] ?? "JSON") as RequestStructure,
+    // Columns of later versions are missing where the definition was stored by an earlier one.
+    payloadFormat: (row["payload_format"] ?? "plain") as PayloadFormat,
+    cloudeventsSource: row["cloudevents_source"] ?? "",
+    handshakeOrigin: row["handshake"] === "t" ? (row["handshake_origin"] ?? "walhook") : null,
     template: row["webhook_json"] ?? null,
     data: data.map((child) => ({ fieldname: child["fieldname"] ?? "", key: child["key"] ?? child["fieldname"] ?? "" })),
     headers: headers
       .filter((child) => (child["key"] ?? "") !== "" && (child["value"] ?? "") !== "")
       .map((child) => ({ key: child["key"] ?? "", value: child["value"] ?? "" })),
     timeoutMs: Number(row["timeout_ms"] ?? 5000),
-    // Columns of later versions are missing where the definition was stored by an earlier one.
     retryScheduleMs: row["retry_schedule_ms"] == null ? null : parseArray(row["retry_schedule_ms"], Number),
     isOrdered: row["ordering"] !== "f",
     onExhausted: row["on_exhausted"] === "hold" ? "hold" : "continue",

@@ -3,6 +3,9 @@ import type { DocEventName } from "../events/doc-event.ts";
 /** How a request's body is encoded. */
 export type RequestStructure = "JSON" | "Form URL-Encoded";
 
+/** How a body goes on the wire: by itself, or as the data of a CloudEvent. */
+export type PayloadFormat = "plain" | "cloudevents-structured" | "cloudevents-binary";
+
 export type RequestMethod = "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** A compiled condition: where its function is and what it reads. */
@@ -56,6 +59,11 @@ export interface Webhook {
   readonly timeoutMs: number;
   /** The delays before each further attempt; null: the bridge's default. */
   readonly retryScheduleMs: readonly number[] | null;
+  readonly payloadFormat: PayloadFormat;
+  /** The attribute `source` of its CloudEvents; empty where it sends none. */
+  readonly cloudeventsSource: string;
+  /** By which name its receiver is asked for consent before anything is sent; null: it is not asked. */
+  readonly handshakeOrigin: string | null;
   /** Whether deliveries for one document leave in commit order, one at a time. */
   readonly isOrdered: boolean;
   /** What becomes of a document's later deliveries when one was given up. */

@@ -13,7 +13,7 @@ import { jsonString } from "./json-string.ts";
  */
 export function envelope(event: DocEvent): string {
   const { commitTime } = eventFacts(event);
-  return `{"type":"${envelopeType(event)}","timestamp":"${commitTime}","data":${jsonBody(dataFields(event))}}`;
+  return `{"type":"${envelopeType(event)}","timestamp":"${commitTime}","data":${envelopeData(event)}}`;
 }
 
 /** The same without nesting, for bodies that are flat: `type` and `timestamp` first, then the members of `data`. */
@@ -42,8 +42,8 @@ function dataFields(event: DocEvent): Fields {
 
 const types = new WeakMap<Relation, string>();
 
-/** Standard Webhooks wants types of letters, digits, underscores and full stops. */
-function envelopeType({ change: { relation }, name }: DocEvent): string {
+/** DocType and event: `orders.after_insert`. Standard Webhooks wants types of letters, digits, underscores and full stops. */
+export function envelopeType({ change: { relation }, name }: DocEvent): string {
   let type = types.get(relation);
   if (type === undefined) {
     type = relation.doctype.replaceAll(/[^a-zA-Z0-9_.]/g, "_");

@@ -52,7 +52,7 @@ function toOrder(match: Match, deliveryId: DeliveryId, maxBodyBytes: number): Or
   const delivery = toDelivery(match, deliveryId);
   switch (match.kind) {
     case "fires": {
-      const rendered = render(match.webhook, match.event, maxBodyBytes);
+      const rendered = render(match.webhook, match.event, maxBodyBytes, delivery.id);
       if (rendered.ok) return { kind: "request", delivery, request: rendered.request };
       const { outcome, errorClass, error } = rendered;
       return { kind: "unsendable", delivery, outcome, errorClass, reason: error };

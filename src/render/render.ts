@@ -2,8 +2,15 @@ import type { DocEvent } from "../events/doc-event.ts";
 import type { Webhook } from "../match/webhook.ts";
 import { BodyTooLargeError, encodeBody } from "./body-too-large.ts";
 import { chosenFields } from "./chosen-fields.ts";
+import {
+  CLOUDEVENT_TYPE,
+  cloudeventAttributes,
+  cloudeventHeaders,
+  cloudeventJson,
+  type CloudeventAttributes,
+} from "./cloudevent.ts";
 import type { FrozenRequest } from "./delivery.ts";
-import { envelope, envelopeFields } from "./envelope.ts";
+import { envelope, envelopeData, envelopeFields } from "./envelope.ts";
 import { eventContext } from "./event-context.ts";
 import { jsonBody } from "./fields.ts";
 import { formBody, formOfObject } from "./form.ts";
@@ -28,10 +35,11 @@ export type Rendered =
 /**
  * Renders what is frozen of a webhook's request for an event. Never throws for what users write or rows hold.
  * @param maxBodyBytes a larger body is an error; rendering stops where that is clear
+ * @param id the delivery's
  */
-export function render(webhook: Webhook, event: DocEvent, maxBodyBytes: number): Rendered {
+export function render(webhook: Webhook, event: DocEvent, maxBodyBytes: number, id: string): Rendered {
   try {
-    return { ok: true, request: compiled(webhook)(event, maxBodyBytes) };
+    return { ok: true, request: compiled(webhook)(event, maxBodyBytes, id) };
   } catch (error) {
     const [outcome, errorClass] = classify(error);
     return { ok: false, outcome, errorClass, error: (error as Error).message };
@@ -57,7 +65,7 @@ export function templateProblem(webhook: Webhook): string | null {
   }
 }
 
-type Renderer = (event: DocEvent, maxBodyBytes: number) => FrozenRequest;
+type Renderer = (event: DocEvent, maxBodyBytes: number, id: string) => FrozenRequest;
 
 const renderers = new WeakMap<Webhook, Renderer>();
 
@@ -77,13 +85,36 @@ function compile(webhook: Webhook): Renderer {
   const headers = templatedHeaders(webhook.headers);
   const contentType = contentTypeOf(webhook, headers);
   const others = headers.filter((header) => header !== contentType);
-  return (event, maxBodyBytes) => ({
+  const plain: Renderer = (event, maxBodyBytes) => ({
     method,
     url: url === null ? null : renderUrl(url, eventContext(event)),
     contentType: typeof contentType === "string" ? contentType : renderHeader(contentType, eventContext(event)),
     headers: others.length === 0 ? [] : renderHeaders(others, event),
     body: encodeBody(body(event, maxBodyBytes), maxBodyBytes),
   });
+  switch (webhook.payloadFormat) {
+    case "plain":
+      return plain;
+    case "cloudevents-binary":
+      return (event, maxBodyBytes, id) => {
+        const request = plain(event, maxBodyBytes, id);
+        return { ...request, headers: [...request.headers, ...cloudeventHeaders(attributesOf(webhook, event, id))] };
+      };
+    case "cloudevents-structured":
+      return (event, maxBodyBytes, id) => ({
+        method,
+        url: url === null ? null : renderUrl(url, eventContext(event)),
+        contentType: CLOUDEVENT_TYPE,
+        headers: others.length === 0 ? [] : renderHeaders(others, event),
+        body: encodeBody(cloudeventJson(attributesOf(webhook, event, id), body(event, maxBodyBytes)), maxBodyBytes),
+      });
+    default:
+      return webhook.payloadFormat satisfies never;
+  }
+}
+
+function attributesOf({ cloudeventsSource }: Webhook, event: DocEvent, id: string): CloudeventAttributes {
+  return cloudeventAttributes(event, id, cloudeventsSource);
 }
 
 /** A header row `Content-Type` of the user's, static or templated, stands instead of the default. */
@@ -106,7 +137,10 @@ function renderHeaders(headers: readonly TemplatedHeader[], event: DocEvent): [s
     .filter(([, value]) => value !== "");
 }
 
-/** `webhook_data` comes before `webhook_json`, as in Frappe; a webhook with neither sends the envelope. */
+/**
+ * `webhook_data` comes before `webhook_json`, as in Frappe; a webhook with neither sends the envelope, of which a
+ * CloudEvent has the rest in its attributes.
+ */
 function bodyOf(webhook: Webhook): (event: DocEvent, maxBytes: number) => string {
   const isForm = webhook.structure === "Form URL-Encoded";
   const { data } = webhook;
@@ -118,6 +152,7 @@ function bodyOf(webhook: Webhook): (event: DocEvent, maxBytes: number) => string
     const template = parsed("webhook_json", webhook.template);
     return (event, maxBytes) => templateBody(template, event, isForm, maxBytes);
   }
+  if (webhook.payloadFormat !== "plain") return envelopeData;
   return isForm ? (event) => formBody(envelopeFields(event)) : envelope;
 }
 

@@ -8,11 +8,12 @@ import { anyText } from "./postgres-values.ts";
 import { eventOf, inserted, order, truncated, updated, webhook } from "./changes.ts";
 
 const NO_LIMIT = 1_000_000;
+const ID = "msg_1";
 const EVENT = eventOf(inserted(order()), "after_insert");
 const TOASTED = eventOf(updated(order({ note: undefined }), null), "on_update");
 
 function requestOf(values: Partial<Webhook>, event: DocEvent = EVENT): FrozenRequest {
-  const rendered = render(webhook(values), event, NO_LIMIT);
+  const rendered = render(webhook(values), event, NO_LIMIT, ID);
   if (!rendered.ok) throw new Error(rendered.error);
   return rendered.request;
 }
@@ -22,7 +23,7 @@ const formOf = (values: Partial<Webhook>, event?: DocEvent): [string, string][] 
 ];
 
 function failureOf(values: Partial<Webhook>, event: DocEvent = EVENT): { outcome: string; error: string } {
-  const rendered = render(webhook(values), event, NO_LIMIT);
+  const rendered = render(webhook(values), event, NO_LIMIT, ID);
   if (rendered.ok) throw new Error("it rendered");
   return { outcome: rendered.outcome, error: rendered.error };
 }
@@ -231,7 +232,7 @@ describe("what cannot be rendered is an error value", () => {
   it("where a template does not parse, which is known before any event", () => {
     const broken = webhook({ template: "{{#doc}}" });
     expect(templateProblem(broken)).toMatch(/^webhook_json: Unclosed section "doc"/);
-    expect(render(broken, EVENT, NO_LIMIT)).toMatchObject({ ok: false, outcome: "error" });
+    expect(render(broken, EVENT, NO_LIMIT, ID)).toMatchObject({ ok: false, outcome: "error" });
     expect(templateProblem(webhook({ headers: [{ key: "X", value: "{{>a}}" }] }))).toMatch(/^header X: partials/);
     expect(templateProblem(webhook({ isDynamicUrl: true, requestUrl: "{{=" }))).toMatch(/^request_url: /);
     expect(templateProblem(webhook({ template: "{}" }))).toBeNull();
