@@ -78,6 +78,8 @@ export interface WebhookTable {
   readonly proxy: string | null;
   readonly tls_profile: string | null;
   readonly tls_min_version: Generated<string>;
+  readonly log_request_bytes: number | null;
+  readonly log_response_bytes: number | null;
   /** numeric */
   readonly rate_limit: ColumnType<string | null, string | number | null | undefined, string | number | null>;
   readonly created_at: FilledByTrigger<Date>;
@@ -160,6 +162,14 @@ export interface WebhookRequestLogTable {
   readonly request_body: string | null;
   readonly response_headers: JSONColumnType<object | null>;
   readonly response_body: string | null;
+  readonly dns_ms: number | null;
+  readonly connect_ms: number | null;
+  readonly tls_ms: number | null;
+  readonly first_byte_ms: number | null;
+  readonly remote_address: string | null;
+  readonly key_ids: string[] | null;
+  readonly request_bytes: number | null;
+  readonly body_kept: string | null;
 }
 
 export interface WebhookQueueTable {

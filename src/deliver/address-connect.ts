@@ -2,6 +2,7 @@ import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import type { LookupFunction, Socket } from "node:net";
 import { buildConnector } from "undici";
 import type { AddressGuard } from "./address-guard.ts";
+import { watchOpening, type Opening } from "./opening.ts";
 
 /** The address of a request is not allowed. */
 export class BlockedAddressError extends Error {
@@ -73,14 +74,14 @@ export interface ConnectOptions {
  * Connects undici to one origin, and judges where it goes, at each connection anew: a literal before it is dialled
  * (`lookup` is not asked about those), each address that a name resolves to, and the peer that was reached.
  */
-export function guardedConnector(origin: URL, { guard, lookup, tls }: ConnectOptions): buildConnector.connector {
+export function guardedConnector(origin: URL, { guard, lookup, tls }: ConnectOptions): GuardedConnector {
   const port = Number(origin.port) || (origin.protocol === "https:" ? 443 : 80);
   const connect = buildConnector({ ...tls, lookup: guardedLookup(guard, port, lookup) }) as SocketConnector;
   return (options, callback) => {
     const refusal = guard.hostRefusal(options.hostname, port);
     if (refusal !== null) {
       queueMicrotask(() => callback(new BlockedAddressError(refusal), null));
-      return;
+      return null;
     }
     let refused: BlockedAddressError | null = null;
     const socket = connect(options, (...result) => {
@@ -90,8 +91,12 @@ export function guardedConnector(origin: URL, { guard, lookup, tls }: ConnectOpt
     watchPeer(socket, guard, options.hostname, (error) => {
       refused = error;
     });
+    return watchOpening(socket);
   };
 }
+
+/** Gives what is known of the new connection, at each moment; null where nothing is dialled. */
+export type GuardedConnector = (...parameters: Parameters<buildConnector.connector>) => Opening | null;
 
 /** It gives the socket back, which its types leave out. */
 type SocketConnector = (...parameters: Parameters<buildConnector.connector>) => Socket;

@@ -1,4 +1,5 @@
 import type { Delivery } from "../render/delivery.ts";
+import type { Trip } from "./transport.ts";
 
 /** How an attempt ended, or why there was none. The words of `webhook_request_log.outcome`. */
 export type Outcome = "delivered" | "retry" | "dead" | "blocked" | "cancelled" | "undecidable" | "error";
@@ -19,12 +20,21 @@ export interface AttemptRecord {
   readonly error: string | null;
   readonly url: string | null;
   readonly method: string | null;
-  /** Secrets redacted. */
+  /** Values of harmless ones only, as `logged-headers.ts` says. */
   readonly requestHeaders: Readonly<Record<string, string>> | null;
   readonly requestBody: Buffer | null;
   readonly responseHeaders: Readonly<Record<string, string>> | null;
   readonly responseBody: string | null;
+  /** Of the body that was sent, also where nothing of it is kept. */
+  readonly requestBytes: number | null;
+  readonly bodyKept: BodyKept | null;
+  readonly trip: Trip | null;
+  /** Numbers of the secrets that signed it. */
+  readonly keyIds: readonly string[] | null;
 }
+
+/** How much of what was sent stands in `request_body`: all, its beginning, nothing; or it stands with the first of its batch. */
+export type BodyKept = "whole" | "part" | "none" | "batch";
 
 const MAX_ERROR_CHARACTERS = 4000;
 
@@ -53,5 +63,9 @@ export function unsentRecord(
     requestBody: null,
     responseHeaders: null,
     responseBody: null,
+    requestBytes: null,
+    bodyKept: null,
+    trip: null,
+    keyIds: null,
   };
 }

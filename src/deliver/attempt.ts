@@ -1,11 +1,11 @@
-import type { Webhook } from "../match/webhook.ts";
+import type { Kept, Webhook } from "../match/webhook.ts";
 import { isTemplated } from "../render/template.ts";
-import type { AttemptRecord, Outcome } from "./attempt-record.ts";
+import { ORIGIN_HEADER } from "./handshake.ts";
 import type { Parcel } from "./parcel.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { signatureHeaders } from "./sign.ts";
-import type { Ticket } from "./ticket.ts";
 import type { Transport, TransportRequest, TransportResult } from "./transport.ts";
+import { splitCredentials } from "./url-credentials.ts";
 
 const USER_AGENT = "walhook";
 
@@ -15,6 +15,10 @@ export interface Attempt {
   readonly id: string;
   readonly request: TransportRequest;
   readonly result: TransportResult;
+  /** Numbers of the secrets that signed it. */
+  readonly keyIds: readonly string[];
+  /** How much of bodies the log keeps. */
+  readonly kept: Kept;
   /** Milliseconds since 1970. */
   readonly sentAtMs: number;
 }
@@ -22,7 +26,7 @@ export interface Attempt {
 /** What an attempt is made with. */
 export interface Means {
   readonly transport: Transport;
-  readonly keys: Pick<KeyRing, "keysOf">;
+  readonly keys: Pick<KeyRing, "keysOf" | "idsOf">;
 }
 
 /**
@@ -34,6 +38,7 @@ export async function attempt(parcel: Parcel, webhook: Webhook, { transport, key
   const frozen = parcel.request;
   const sentAtMs = Date.now();
   const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs, route: webhook.route };
+  const { kept } = webhook;
   try {
     const { url, authorization } = splitCredentials(frozen.url ?? webhook.requestUrl);
     const headers = headersOf(parcel, webhook, keys, sentAtMs);
@@ -41,13 +46,16 @@ export async function attempt(parcel: Parcel, webhook: Webhook, { transport, key
       headers.push(["authorization", authorization]);
     }
     const request = { ...unsigned, url, headers };
-    return { id: parcel.id, request, result: await transport.send(request), sentAtMs };
+    const keyIds = keys.idsOf(webhook, sentAtMs);
+    return { id: parcel.id, request, result: await transport.send(request), keyIds, kept, sentAtMs };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return {
       id: parcel.id,
-      request: { ...unsigned, url: webhook.requestUrl, headers: [] },
+      request: { ...unsigned, url: (frozen.url ?? webhook.requestUrl).replace(/\/\/[^/?#]*@/, "//"), headers: [] },
       result: { kind: "failure", errorClass: "invalid_request", message, durationMs: 0 },
+      keyIds: [],
+      kept,
       sentAtMs,
     };
   }
@@ -70,6 +78,7 @@ function headersOf({ id, request: frozen }: Parcel, webhook: Webhook, keys: Mean
     timestampSeconds: Math.floor(sentAtMs / 1000),
     body: frozen.body,
   });
+  if (webhook.handshakeOrigin !== null) headers.push([ORIGIN_HEADER, webhook.handshakeOrigin]);
   const signed = headers.length;
   headers.push(["content-type", frozen.contentType], ["user-agent", USER_AGENT]);
   const rendered = new Set(frozen.headers.map(([name]) => name.toLowerCase()));
@@ -87,64 +96,4 @@ function headersOf({ id, request: frozen }: Parcel, webhook: Webhook, keys: Mean
   }
   for (const [name, value] of frozen.headers) replace(name, value);
   return headers;
-}
-
-function splitCredentials(text: string): { url: string; authorization: string | null } {
-  if (!text.includes("@")) return { url: text, authorization: null };
-  const url = new URL(text);
-  if (url.username === "" && url.password === "") return { url: text, authorization: null };
-  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  url.username = "";
-  url.password = "";
-  return { url: url.toString(), authorization: `Basic ${Buffer.from(pair).toString("base64")}` };
-}
-
-/** Request headers whose values the log shows; every other value may be a secret. */
-const SHOWN = new Set(["content-type", "user-agent", "webhook-id", "webhook-timestamp"]);
-
-/**
- * The attempt as a row of the log.
- *
- * @param isFirst of the deliveries of a batch the bodies stand with the first one only
- */
-export function toRecord(
-  { id, request, result, sentAtMs }: Attempt,
-  { delivery, attempts }: Pick<Ticket, "delivery" | "attempts">,
-  outcome: Outcome,
-  isFirst = true,
-): AttemptRecord {
-  const requestHeaders: Record<string, string> = {};
-  for (const [name, value] of request.headers) {
-    requestHeaders[name] = SHOWN.has(name.toLowerCase()) ? value : "[redacted]";
-  }
-  const isResponse = result.kind === "response";
-  const isSuccess = outcome === "delivered";
-  const isBlocked = !isResponse && result.errorClass === "blocked_address";
-  return {
-    delivery,
-    attempt: attempts,
-    requestId: id,
-    // Another attempt follows here, too; but nothing was sent.
-    outcome: isBlocked && outcome === "retry" ? "blocked" : outcome,
-    sentAtMs,
-    durationMs: result.durationMs,
-    statusCode: isResponse ? result.statusCode : null,
-    errorClass: isResponse ? (isSuccess ? null : "http_status") : result.errorClass,
-    error: isResponse ? (isSuccess ? null : describeStatus(result)) : result.message,
-    url: request.url,
-    method: request.method,
-    requestHeaders,
-    requestBody: isFirst ? request.body : null,
-    responseHeaders: isResponse ? result.headers : null,
-    responseBody: isResponse && isFirst ? result.body : null,
-  };
-}
-
-function describeStatus({ statusCode, headers }: Extract<TransportResult, { kind: "response" }>): string {
-  const location = headers["location"];
-  if (statusCode >= 300 && statusCode < 400 && location !== undefined) {
-    return `HTTP ${statusCode} to ${location}: redirects are not followed; set request_url to the new address`;
-  }
-  if (statusCode === 410) return "HTTP 410: the receiver wants nothing more, so the webhook was disabled";
-  return `HTTP ${statusCode}`;
 }

@@ -1,14 +1,15 @@
 import type { InForce } from "../match/in-force.ts";
 import type { Webhook } from "../match/webhook.ts";
-import { attempt, toRecord, type Attempt } from "./attempt.ts";
+import { attempt, type Attempt } from "./attempt.ts";
 import { unsentRecord, type AttemptRecord, type Outcome } from "./attempt-record.ts";
-import { Desk } from "./desk.ts";
+import { Desk, type Packing } from "./desk.ts";
 import { mayOpen } from "./fair-share.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { laneKeys, type Lanes } from "./lanes.ts";
 import type { Parcel } from "./parcel.ts";
 import { decideRetry, type Decision } from "./retry.ts";
 import type { Ticket } from "./ticket.ts";
+import { toRecord } from "./to-record.ts";
 import type { Transport } from "./transport.ts";
 
 export interface CourierOptions {
@@ -24,8 +25,10 @@ export interface CourierOptions {
   readonly retryScheduleMs: readonly number[];
   /** What each webhook signs with. */
   readonly keys: KeyRing;
-  /** Whether a webhook may not send now: its author lost the right, or it cannot sign. */
+  /** Whether a webhook may not send now: its author lost the right, it cannot sign, or its receiver has not consented. */
   readonly isHeld: (webhook: Webhook) => boolean;
+  /** How its deliveries are packed and how many requests a second there may be; its receiver may bound that further. */
+  readonly packingOf: (webhook: Webhook) => Packing;
   /** A delivery moved on: its log row, if it has one. Called synchronously. */
   readonly report: (ticket: Ticket, record: AttemptRecord | null) => void;
   /** A receiver said 410: the webhook sends nothing more here, and has to be disabled. */
@@ -126,12 +129,13 @@ export class Courier {
     } else if (!webhook.enabled || this.#options.isHeld(webhook)) {
       for (const ticket of desk.drain(() => true)) this.#park(ticket, null);
     } else {
+      const packing = this.#options.packingOf(webhook);
       while (this.#mayOpen(desk)) {
-        const parcel = desk.next(nowMs, webhook);
+        const parcel = desk.next(nowMs, packing);
         if (parcel === null) break;
         void this.#send(desk, parcel, webhook);
       }
-      this.#wakeIn(desk, desk.msUntilWake(nowMs, webhook));
+      this.#wakeIn(desk, desk.msUntilWake(nowMs, packing));
     }
     if (desk.isClogged(nowMs)) {
       // Those of the queue stay, unless nothing at all may be sent: they would only be fetched again.

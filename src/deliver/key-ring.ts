@@ -1,6 +1,6 @@
 import type { Secret, Webhook } from "../match/webhook.ts";
 import { readReference, type Finding, type SecretPlaces } from "./secret-reference.ts";
-import { formatProblem } from "./sign.ts";
+import { formatProblem, signers } from "./sign.ts";
 import { decodeKey, type SigningKey } from "./signing-key.ts";
 
 /** The part of a webhook that decides what its requests are signed with. */
@@ -9,6 +9,8 @@ export type Signing = Pick<Webhook, "secrets" | "signatureFormats">;
 /** What a webhook signs with until a moment. */
 interface Current {
   readonly keys: readonly SigningKey[];
+  /** Their numbers, as far as they are known. */
+  readonly ids: readonly string[];
   /** Why it cannot sign, or null. */
   readonly problem: string | null;
   /** When the next secret expires, in milliseconds since 1970. */
@@ -17,7 +19,7 @@ interface Current {
 
 type Decoded = { readonly key: SigningKey } | { readonly problem: string };
 
-const UNSIGNED: Current = { keys: [], problem: null, untilMs: Infinity };
+const UNSIGNED: Current = { keys: [], ids: [], problem: null, untilMs: Infinity };
 
 /**
  * The keys of the webhooks: decoded once, left out from the moment on at which they expire, and those that the
@@ -37,6 +39,11 @@ export class KeyRing {
   /** What a webhook's requests are signed with now, oldest first; none where it does not sign, or cannot. */
   keysOf(webhook: Signing, nowMs: number): readonly SigningKey[] {
     return this.#currentOf(webhook, nowMs).keys;
+  }
+
+  /** The numbers of the secrets that its signatures are made with, as `walhook.signing_key` has them. */
+  idsOf(webhook: Signing, nowMs: number): readonly string[] {
+    return this.#currentOf(webhook, nowMs).ids;
   }
 
   /** Why a webhook cannot sign as it should, so that it must not send; null where it can. */
@@ -87,17 +94,21 @@ export class KeyRing {
       this.#decoded.set(webhook, decoded);
     }
     const keys: SigningKey[] = [];
+    const ids: (string | null)[] = [];
     let untilMs = Infinity;
-    for (const [index, { expiresAtMs }] of webhook.secrets.entries()) {
+    for (const [index, { id, expiresAtMs }] of webhook.secrets.entries()) {
       if (expiresAtMs !== null && expiresAtMs <= nowMs) continue;
       untilMs = Math.min(untilMs, expiresAtMs ?? Infinity);
       const found = decoded[index]!;
-      if ("problem" in found) return { keys: [], problem: found.problem, untilMs };
+      if ("problem" in found) return { keys: [], ids: [], problem: found.problem, untilMs };
       keys.push(found.key);
+      ids.push(id);
     }
-    if (keys.length === 0) return { keys, problem: "every secret of it has expired", untilMs };
+    if (keys.length === 0) return { keys, ids: [], problem: "every secret of it has expired", untilMs };
     const problem = formatProblem(keys, webhook.signatureFormats);
-    return { keys: problem === null ? keys : [], problem, untilMs };
+    if (problem !== null) return { keys: [], ids: [], problem, untilMs };
+    const used = signers(keys, webhook.signatureFormats).map((index) => ids[index] ?? null);
+    return { keys, ids: used.filter((id) => id !== null), problem, untilMs };
   }
 
   #decode({ kind, text }: Secret): Decoded {

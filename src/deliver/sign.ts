@@ -59,6 +59,14 @@ export function signatureHeaders({ keys, formats, id, timestampSeconds, body }: 
   return headers;
 }
 
+/** Which of these keys have a part in the signatures of these formats, by their places. */
+export function signers(keys: readonly SigningKey[], formats: readonly SignatureFormat[]): readonly number[] {
+  const all = [...keys.keys()];
+  if (formats.includes("standard")) return all;
+  const symmetric = all.filter((index) => keys[index]!.kind === "symmetric");
+  return formats.includes("stripe") ? symmetric : symmetric.slice(0, 1);
+}
+
 /** Why these keys cannot make what these formats ask for, or null where they can. */
 export function formatProblem(keys: readonly SigningKey[], formats: readonly SignatureFormat[]): string | null {
   if (keys.some(({ kind }) => kind === "symmetric")) return null;

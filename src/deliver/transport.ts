@@ -19,10 +19,23 @@ export type ErrorClass =
   | "tls"
   | "timeout"
   | "reset"
+  | "protocol"
   | "proxy"
   | "blocked_address"
   | "invalid_request"
   | "network";
+
+/** What is known of the way that a request went. Durations in milliseconds. */
+export interface Trip {
+  /** The steps of making its connection; null where a step was not needed, or the connection was there before. */
+  readonly dnsMs: number | null;
+  readonly connectMs: number | null;
+  readonly tlsMs: number | null;
+  /** From the start to the status and headers of the answer; null: none came. */
+  readonly firstByteMs: number | null;
+  /** Where the connection led: to the receiver, or to the proxy before it. */
+  readonly remoteAddress: string | null;
+}
 
 export type TransportResult =
   | {
@@ -32,12 +45,14 @@ export type TransportResult =
       /** The first `MAX_RESPONSE_BYTES` of the body as text; the rest is not read. */
       readonly body: string;
       readonly durationMs: number;
+      readonly trip?: Trip | undefined;
     }
   | {
       readonly kind: "failure";
       readonly errorClass: ErrorClass;
       readonly message: string;
       readonly durationMs: number;
+      readonly trip?: Trip | undefined;
     };
 
 /** How much of an answer is kept. */

@@ -1,7 +1,14 @@
-import { Agent, Pool, type Dispatcher } from "undici";
-import { guardedConnector, type ConnectOptions } from "./address-connect.ts";
+import { Agent, Client, Pool, type Dispatcher } from "undici";
+import { guardedConnector, type ConnectOptions, type GuardedConnector } from "./address-connect.ts";
 import { classifyFailure } from "./error-class.ts";
-import { MAX_RESPONSE_BYTES, type Transport, type TransportRequest, type TransportResult } from "./transport.ts";
+import type { Opening } from "./opening.ts";
+import {
+  MAX_RESPONSE_BYTES,
+  type Transport,
+  type TransportRequest,
+  type TransportResult,
+  type Trip,
+} from "./transport.ts";
 
 /** Connections open at which no more are kept for later: URLs with a host from the row may lead to very many receivers. */
 const MAX_KEPT = 1_000;
@@ -29,7 +36,10 @@ export class UndiciTransport implements Transport {
 
   constructor(connect: ConnectOptions) {
     this.#agent = new Agent({
-      factory: (origin) => new Pool(origin, { ...POOL, connect: guardedConnector(new URL(origin), connect) }),
+      factory: (origin) => {
+        const connector = guardedConnector(new URL(origin), connect);
+        return new Pool(origin, { ...POOL, factory: (_, options) => new Line(origin, options, connector) });
+      },
     });
     this.#agent.on("connect", () => void this.#connections++);
     this.#agent.on("disconnect", () => void this.#connections--);
@@ -45,20 +55,19 @@ export class UndiciTransport implements Transport {
           if (name.length !== ENCODING.length || name.toLowerCase() !== ENCODING) headers.push(name, value);
         }
         headers.push(ENCODING, "identity");
-        this.#agent.dispatch(
-          {
-            origin,
-            path: pathname + search,
-            method: request.method,
-            headers,
-            body: request.body,
-            reset: this.#connections >= MAX_KEPT,
-            // The exchange's own deadline covers the whole; undici's timers only count silence.
-            headersTimeout: 0,
-            bodyTimeout: 0,
-          },
+        const options: ExchangeOptions = {
+          origin,
+          path: pathname + search,
+          method: request.method,
+          headers,
+          body: request.body,
+          reset: this.#connections >= MAX_KEPT,
+          // The exchange's own deadline covers the whole; undici's timers only count silence.
+          headersTimeout: 0,
+          bodyTimeout: 0,
           exchange,
-        );
+        };
+        this.#agent.dispatch(options, exchange);
       } catch (error) {
         exchange.fail(error);
       }
@@ -75,14 +84,43 @@ export class UndiciTransport implements Transport {
   }
 }
 
+interface ExchangeOptions extends Dispatcher.DispatchOptions {
+  readonly exchange: Exchange;
+}
+
+/** A client of one connection at a time, which knows how that one was made. undici shows a request nothing of it. */
+class Line extends Client {
+  opening: Opening | null = null;
+
+  constructor(origin: string | URL, options: object, connector: GuardedConnector) {
+    super(origin, {
+      ...options,
+      connect: (...dialling) => {
+        this.opening = connector(...dialling);
+      },
+    });
+  }
+
+  override dispatch(options: ExchangeOptions, handler: Dispatcher.DispatchHandler): boolean {
+    options.exchange.line = this;
+    return super.dispatch(options, handler);
+  }
+}
+
 /** One request under way. Settles once, by the answer's end, its limit, an error or the deadline. */
 class Exchange implements Dispatcher.DispatchHandler {
+  /** Null: no connection has been chosen yet. */
+  line: Line | null = null;
   readonly #startedAt = performance.now();
   readonly #settle: (result: TransportResult) => void;
   readonly #timer: NodeJS.Timeout;
   #controller: Dispatcher.DispatchController | null = null;
   #abandoned: Error | null = null;
   #isSettled = false;
+  /** Of the connection that it went over, or waited for. */
+  #opening: Opening | null = null;
+  #isFirst = false;
+  #firstByteMs: number | null = null;
   #statusCode = 0;
   #headers: Record<string, string> = {};
   readonly #body: Buffer[] = [];
@@ -99,12 +137,14 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#look();
     // The deadline may have passed while the request waited for a connection: then it must not be sent.
     if (this.#abandoned !== null) controller.abort(this.#abandoned);
   }
 
   onResponseStart(_: Dispatcher.DispatchController, statusCode: number, headers: NodeJS.Dict<string | string[]>): void {
     if (statusCode < 200) return;
+    this.#firstByteMs = this.#elapsedMs();
     this.#statusCode = statusCode;
     for (const [name, value] of Object.entries(headers)) {
       if (value !== undefined) this.#headers[name] = Array.isArray(value) ? value.join(", ") : value;
@@ -128,13 +168,47 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   fail(error: unknown): void {
-    this.#finish({ kind: "failure", ...classifyFailure(error), durationMs: this.#elapsedMs() });
+    if (this.#isSettled) return;
+    if (this.#opening === null) this.#look();
+    this.#finish({
+      kind: "failure",
+      ...classifyFailure(error),
+      durationMs: this.#elapsedMs(),
+      trip: this.#trip(),
+    });
   }
 
   #complete(): void {
     const body = Buffer.concat(this.#body).subarray(0, MAX_RESPONSE_BYTES).toString("utf8");
     const { ["set-cookie"]: _secret, ...headers } = this.#headers;
-    this.#finish({ kind: "response", statusCode: this.#statusCode, headers, body, durationMs: this.#elapsedMs() });
+    this.#finish({
+      kind: "response",
+      statusCode: this.#statusCode,
+      headers,
+      body,
+      durationMs: this.#elapsedMs(),
+      trip: this.#trip(),
+    });
+  }
+
+  /** Takes what is known of the connection, and whether it was made for this request. */
+  #look(): void {
+    const opening = this.line?.opening ?? null;
+    if (opening === null) return;
+    this.#opening = opening;
+    this.#isFirst = !opening.isTold;
+    opening.isTold = true;
+  }
+
+  #trip(): Trip {
+    const opening = this.#isFirst ? this.#opening : null;
+    return {
+      dnsMs: opening?.dnsMs ?? null,
+      connectMs: opening?.connectMs ?? null,
+      tlsMs: opening?.tlsMs ?? null,
+      firstByteMs: this.#firstByteMs,
+      remoteAddress: this.#opening?.remoteAddress ?? null,
+    };
   }
 
   #finish(result: TransportResult): void {

@@ -182,18 +182,24 @@ function toWebhook(definition: Definition): Webhook {
       tlsProfile: row["tls_profile"] ?? null,
       tlsMinVersion: row["tls_min_version"] === "1.3" ? "TLSv1.3" : "TLSv1.2",
     },
+    kept: { requestBytes: toNumber(row["log_request_bytes"]), responseBytes: toNumber(row["log_response_bytes"]) },
     secrets: row["enable_security"] === "t" ? toSecrets(definition) : [],
     signatureFormats: parseArray(row["signature_formats"] ?? "{standard,frappe}") as SignatureFormat[],
   };
 }
 
 function toSecrets({ secrets = [], secret }: Definition): Secret[] {
-  if (secret != null) return [{ text: secret, kind: "symmetric", expiresAtMs: null }];
+  if (secret != null) return [{ text: secret, kind: "symmetric", expiresAtMs: null, id: null }];
   return secrets.map((child) => ({
     text: child["secret"] ?? "",
     kind: (child["kind"] ?? "symmetric") as Secret["kind"],
     expiresAtMs: child["expires_at_ms"] == null ? null : Number(child["expires_at_ms"]),
+    id: child["id"] ?? null,
   }));
+}
+
+function toNumber(text: string | null | undefined): number | null {
+  return text == null ? null : Number(text);
 }
 
 function toCondition(row: ColumnTexts): Condition | null {

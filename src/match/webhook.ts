@@ -27,6 +27,8 @@ export interface Secret {
   readonly kind: "symmetric" | "ed25519" | "reference";
   /** From then on nothing is signed with it, in milliseconds since 1970; null: never. */
   readonly expiresAtMs: number | null;
+  /** Its number in `walhook.signing_key`; null: as an earlier version stored it. */
+  readonly id: string | null;
 }
 
 /** How a webhook's requests leave. */
@@ -36,6 +38,12 @@ export interface Route {
   /** Name of the operator's certificates for it; null: the usual authorities, and none of our own. */
   readonly tlsProfile: string | null;
   readonly tlsMinVersion: "TLSv1.2" | "TLSv1.3";
+}
+
+/** How much of bodies its log rows keep, in bytes; null: all that there is. */
+export interface Kept {
+  readonly requestBytes: number | null;
+  readonly responseBytes: number | null;
 }
 
 /** A webhook as it is in force at some position of the stream. Immutable: a change makes a new one. */
@@ -51,6 +59,11 @@ export interface Webhook {
   readonly isDynamicUrl: boolean;
   readonly method: RequestMethod;
   readonly structure: RequestStructure;
+  readonly payloadFormat: PayloadFormat;
+  /** The attribute `source` of its CloudEvents; empty where it sends none. */
+  readonly cloudeventsSource: string;
+  /** By which name its receiver is asked for consent before anything is sent; null: it is not asked. */
+  readonly handshakeOrigin: string | null;
   /** Mustache template of the body, or null. */
   readonly template: string | null;
   /** Column and key pairs of the body, in order; empty: none chosen. */
@@ -59,11 +72,6 @@ export interface Webhook {
   readonly timeoutMs: number;
   /** The delays before each further attempt; null: the bridge's default. */
   readonly retryScheduleMs: readonly number[] | null;
-  readonly payloadFormat: PayloadFormat;
-  /** The attribute `source` of its CloudEvents; empty where it sends none. */
-  readonly cloudeventsSource: string;
-  /** By which name its receiver is asked for consent before anything is sent; null: it is not asked. */
-  readonly handshakeOrigin: string | null;
   /** Whether deliveries for one document leave in commit order, one at a time. */
   readonly isOrdered: boolean;
   /** What becomes of a document's later deliveries when one was given up. */
@@ -75,6 +83,7 @@ export interface Webhook {
   /** Requests a second at most; null: no limit. */
   readonly rateLimit: number | null;
   readonly route: Route;
+  readonly kept: Kept;
   /** What its requests are signed with, side by side, oldest first; none where `enable_security` is off. */
   readonly secrets: readonly Secret[];
   readonly signatureFormats: readonly SignatureFormat[];

@@ -40,7 +40,8 @@ async function applyRepair(trx: Kysely<Database>, repair: Repair, claimed: reado
     repair.kind === "replay"
       ? await sql<Row>`
           with mended as (
-            select delivery_id, holds_lane from walhook.webhook_queue where ${chosen} for update
+            select delivery_id, holds_lane from walhook.webhook_queue
+            where ${chosen} and (body is not null or change is not null) for update
           )
           update walhook.webhook_queue q
           set is_dead = false, holds_lane = false, attempts = 0, source = 'replay',

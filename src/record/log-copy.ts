@@ -28,6 +28,14 @@ const COLUMNS = [
   "request_body",
   "response_headers",
   "response_body",
+  "dns_ms",
+  "connect_ms",
+  "tls_ms",
+  "first_byte_ms",
+  "remote_address",
+  "key_ids",
+  "request_bytes",
+  "body_kept",
 ] as const;
 
 /**
@@ -40,7 +48,7 @@ export async function copyToLog(client: pg.ClientBase, records: readonly Attempt
 
 /** One attempt in COPY's text format. */
 export function toLogLine(record: AttemptRecord): string {
-  const { delivery } = record;
+  const { delivery, trip } = record;
   return [
     copyTime(record.sentAtMs),
     delivery.id,
@@ -54,7 +62,7 @@ export function toLogLine(record: AttemptRecord): string {
     delivery.source,
     record.outcome,
     record.statusCode ?? NULL,
-    record.durationMs === null ? NULL : record.durationMs.toFixed(3),
+    copyMs(record.durationMs),
     record.errorClass ?? NULL,
     copyText(record.error),
     formatLsn(delivery.position.commitLsn),
@@ -66,5 +74,17 @@ export function toLogLine(record: AttemptRecord): string {
     record.requestBody === null ? NULL : copyText(record.requestBody.toString("utf8")),
     record.responseHeaders === null ? NULL : copyText(JSON.stringify(record.responseHeaders)),
     copyText(record.responseBody),
+    copyMs(trip?.dnsMs),
+    copyMs(trip?.connectMs),
+    copyMs(trip?.tlsMs),
+    copyMs(trip?.firstByteMs),
+    trip?.remoteAddress ?? NULL,
+    record.keyIds === null ? NULL : `{${record.keyIds.join(",")}}`,
+    record.requestBytes ?? NULL,
+    record.bodyKept ?? NULL,
   ].join("\t");
+}
+
+function copyMs(ms: number | null | undefined): string {
+  return ms == null ? NULL : ms.toFixed(3);
 }

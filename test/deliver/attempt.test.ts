@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { attempt, toRecord } from "../../src/deliver/attempt.ts";
+import { attempt } from "../../src/deliver/attempt.ts";
 import { AddressGuard, NO_OWN_PLACES } from "../../src/deliver/address-guard.ts";
 import { KeyRing } from "../../src/deliver/key-ring.ts";
+import { toRecord } from "../../src/deliver/to-record.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
 import type { Webhook } from "../../src/match/webhook.ts";
 import type { Delivery, FrozenRequest } from "../../src/render/delivery.ts";
@@ -12,7 +13,7 @@ const transport = new UndiciTransport({
   guard: new AddressGuard({ mode: "internal", allow: "", deny: "", own: NO_OWN_PLACES }),
 });
 const means = { transport, keys: new KeyRing({ env: {}, folder: "/nowhere" }) };
-const secretOf = (text: string): Webhook["secrets"] => [{ text, kind: "symmetric", expiresAtMs: null }];
+const secretOf = (text: string): Webhook["secrets"] => [{ text, kind: "symmetric", expiresAtMs: null, id: "7" }];
 beforeAll(async () => {
   receiver = await startReceiver();
 });
@@ -67,6 +68,7 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   batchWindowMs: 0,
   rateLimit: null,
   route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
+  kept: { requestBytes: null, responseBytes: null },
   secrets: [],
   signatureFormats: ["standard", "frappe"],
   ...over,

@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 const webhook = (...secrets: readonly (Partial<Secret> & { readonly text: string })[]): Signing => ({
-  secrets: secrets.map((secret) => ({ kind: "symmetric", expiresAtMs: null, ...secret })),
+  secrets: secrets.map((secret) => ({ kind: "symmetric", expiresAtMs: null, id: null, ...secret })),
   signatureFormats: ["standard", "frappe"],
 });
 const ring = (env: Record<string, string> = {}): KeyRing => new KeyRing({ env, folder });

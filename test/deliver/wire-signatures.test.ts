@@ -65,8 +65,8 @@ describe("the bytes on the wire", () => {
           const webhook = webhookOf({
             requestUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
             secrets: [
-              { text: secret, kind: "symmetric", expiresAtMs: null },
-              { text: WHSK, kind: "ed25519", expiresAtMs: null },
+              { text: secret, kind: "symmetric", expiresAtMs: null, id: null },
+              { text: WHSK, kind: "ed25519", expiresAtMs: null, id: null },
             ],
             signatureFormats: ["standard", "frappe", "github", "stripe"],
           });

@@ -100,8 +100,8 @@ describe("the webhooks in force", () => {
       change("webhook_secret", "insert", { ...row, id: "2", secret: "whsk_x", kind: "ed25519" }),
     ]);
     expect(rotated.webhooks.get(7)?.secrets).toEqual([
-      { text: "later", kind: "symmetric", expiresAtMs: 1000 },
-      { text: "whsk_x", kind: "ed25519", expiresAtMs: null },
+      { text: "later", kind: "symmetric", expiresAtMs: 1000, id: "1" },
+      { text: "whsk_x", kind: "ed25519", expiresAtMs: null, id: "2" },
     ]);
     const again = new InForce(new Map(JSON.parse(JSON.stringify([...changed]))));
     expect(again.webhooks).toEqual(rotated.webhooks);

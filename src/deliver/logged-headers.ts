@@ -1,0 +1,79 @@
+/**
+ * Headers of a request whose values the log shows: what Walhook itself says of the request. Every other one, signatures
+ * too, may be a secret.
+ */
+export const REQUEST_HEADERS: ReadonlySet<string> = new Set([
+  "ce-datacontenttype",
+  "ce-id",
+  "ce-source",
+  "ce-specversion",
+  "ce-subject",
+  "ce-time",
+  "ce-type",
+  "content-type",
+  "user-agent",
+  "webhook-id",
+  "webhook-timestamp",
+]);
+
+/** Headers of an answer whose values the log shows: what helps to find it at the receiver's, or says when to come again. */
+export const RESPONSE_HEADERS: ReadonlySet<string> = new Set([
+  "age",
+  "allow",
+  "cache-control",
+  "cf-ray",
+  "connection",
+  "content-encoding",
+  "content-length",
+  "content-type",
+  "date",
+  "keep-alive",
+  "location",
+  "ratelimit",
+  "ratelimit-limit",
+  "ratelimit-policy",
+  "ratelimit-remaining",
+  "ratelimit-reset",
+  "request-id",
+  "retry-after",
+  "server",
+  "server-timing",
+  "traceparent",
+  "transfer-encoding",
+  "vary",
+  "via",
+  "webhook-delivery",
+  "x-amz-cf-id",
+  "x-amzn-requestid",
+  "x-amzn-trace-id",
+  "x-cache",
+  "x-correlation-id",
+  "x-powered-by",
+  "x-ratelimit-limit",
+  "x-ratelimit-remaining",
+  "x-ratelimit-reset",
+  "x-request-id",
+  "x-response-time",
+  "x-trace-id",
+]);
+
+const REDACTED = "[redacted]";
+
+/** Headers as the log has them: the names of all, the values of those in the list. */
+export function loggedHeaders(
+  headers: Iterable<readonly [name: string, value: string]>,
+  shown: ReadonlySet<string>,
+): Record<string, string> {
+  const logged: Record<string, string> = {};
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase();
+    if (!shown.has(lower)) logged[name] = REDACTED;
+    else logged[name] = lower === "location" ? withoutSecrets(value) : value;
+  }
+  return logged;
+}
+
+/** A URL without what it may carry of secrets: who logs in, and the values of its query. */
+export function withoutSecrets(url: string): string {
+  return url.replace(/^([^/?#]*\/\/)[^/?#]*@/, "$1").replace(/[?#].*$/s, `?${REDACTED}`);
+}
