@@ -12,6 +12,7 @@ import { decode } from "./decode/decode.ts";
 import { gatherMap } from "./decode/gather.ts";
 import { LeafIdentities } from "./decode/leaf-identities.ts";
 import type { AttemptRecord } from "./deliver/attempt-record.ts";
+import { Handshakes } from "./deliver/handshakes.ts";
 import { KeyRing } from "./deliver/key-ring.ts";
 import { SecretWatch } from "./deliver/secret-watch.ts";
 import type { Transport } from "./deliver/transport.ts";
@@ -104,6 +105,15 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     const { promise: over, reject: fail } = deferred<never>();
     const keys = new KeyRing({ env: process.env, folder: settings.secretsFolder });
     const rights = keep(new RightsWatch(db, () => inFlight.wake(), fail));
+    const handshakes = keep(
+      new Handshakes({
+        db,
+        transport,
+        isHeldOtherwise: (webhook) => rights.held.has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null,
+        onChange: () => inFlight.wake(),
+        onFailure: fail,
+      }),
+    );
     const inFlight: InFlight = keep(
       await InFlight.open({
         db,
@@ -112,6 +122,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         inForce,
         held: () => rights.held,
         keys,
+        handshakes,
         settings,
         onAttempt,
         onProgress: () => recorder.poke(),
@@ -144,6 +155,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         onFailure: fail,
       }),
     ).start();
+    handshakes.start(webhooks);
     keep(new PublicationWatch(pool, slot.walLsn, fail)).start();
     keep(new LogPartitions(db, settings.retentionDays)).start();
     keep(new UnusedConditions(db)).start();

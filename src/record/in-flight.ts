@@ -6,6 +6,7 @@ import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
 import { countParked, type Room } from "../deliver/due-deliveries.ts";
+import type { Handshakes } from "../deliver/handshakes.ts";
 import type { KeyRing } from "../deliver/key-ring.ts";
 import { Lanes } from "../deliver/lanes.ts";
 import { QueueFeeder } from "../deliver/queue-feeder.ts";
@@ -32,6 +33,7 @@ export interface InFlightOptions {
   readonly inForce: InForce;
   readonly held: () => Held;
   readonly keys: KeyRing;
+  readonly handshakes: Handshakes;
   readonly start: ConstructorParameters<typeof Tracker>[0];
   readonly onAttempt: (record: AttemptRecord) => void;
   /** Something may be worth a checkpoint. */
@@ -81,6 +83,7 @@ export class InFlight {
       bytesPerWebhook: settings.maxBytesInFlight / 4,
       retryScheduleMs: settings.retryScheduleMs,
       isHeld: (webhook) => this.#isHeld(webhook),
+      packingOf: (webhook) => options.handshakes.packingOf(webhook),
       report: (ticket, record) => this.#report(ticket, record),
       onGone: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
       onRoom: () => this.wake(),
@@ -164,6 +167,7 @@ export class InFlight {
     this.#reconsiderer.forget(changed.keys());
     this.#blocked.forget(changed.keys());
     this.#showProblems(changed.keys());
+    this.#options.handshakes.look();
     this.wake();
   }
 
@@ -220,10 +224,12 @@ export class InFlight {
     return rooms.filter(({ count }) => count > 0);
   }
 
-  /** Its author lost the right, or it cannot sign as it should. */
+  /** Its author lost the right, it cannot sign as it should, or its receiver has not consented. */
   #isHeld(webhook: Webhook): boolean {
-    const { held, keys } = this.#options;
-    return held().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null;
+    const { held, keys, handshakes } = this.#options;
+    return (
+      held().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null || handshakes.problemOf(webhook) !== null
+    );
   }
 
   #report(ticket: Ticket, record: AttemptRecord | null): void {

@@ -16,7 +16,12 @@ export function envelope(event: DocEvent): string {
   return `{"type":"${envelopeType(event)}","timestamp":"${commitTime}","data":${envelopeData(event)}}`;
 }
 
-/** The same without nesting, for bodies that are flat: `type` and `timestamp` first, then the members of `data`. */
+/** What the envelope has as `data`, for a body that says type and time elsewhere. */
+export function envelopeData(event: DocEvent): string {
+  return jsonBody(dataFields(event));
+}
+
+/** The envelope without nesting, for bodies that are flat: `type` and `timestamp` first, then the members of `data`. */
 export function envelopeFields(event: DocEvent): Fields {
   const { commitTime } = eventFacts(event);
   return [["type", `"${envelopeType(event)}"`], ["timestamp", `"${commitTime}"`], ...dataFields(event)];
