@@ -5,8 +5,9 @@ import { ProxyAgent } from "proxy-agent";
 import { BlockedAddressError, guardedLookup, type LookupAll } from "./address-connect.ts";
 import type { AddressGuard } from "./address-guard.ts";
 import { classifyFailure } from "./error-class.ts";
+import { Opening, peerOf } from "./opening.ts";
 import type { TlsOptions } from "./tls-profiles.ts";
-import { MAX_RESPONSE_BYTES, type TransportRequest, type TransportResult } from "./transport.ts";
+import { MAX_RESPONSE_BYTES, type TransportRequest, type TransportResult, type Trip } from "./transport.ts";
 
 /** The proxy did not do its part: nothing has reached the receiver, or nobody can tell. */
 class ProxyError extends Error {
@@ -41,18 +42,26 @@ export class ProxyTransport {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), request.timeoutMs);
     let agent: RequestAgent | null = null;
+    let firstByteMs: number | null = null;
+    const tripSoFar = (): Trip | undefined => {
+      if (agent === null) return undefined;
+      const { connectMs, tlsMs, remoteAddress } = agent.opening;
+      return { dnsMs: null, connectMs, tlsMs, firstByteMs, remoteAddress };
+    };
     const fail = (error: unknown): TransportResult => {
       const durationMs = performance.now() - startedAt;
       const late = Object.assign(new Error(`no complete answer within ${request.timeoutMs} ms`), { code: "DEADLINE" });
       const cause = deadline.signal.aborted ? late : (agent?.refused ?? plainCause(error));
       const { errorClass, message } = classifyFailure(cause);
       const isProxys = errorClass === "proxy" || (agent?.isThrough === false && !OUR_OWN_CLASSES.has(errorClass));
-      if (!isProxys) return { kind: "failure", errorClass, message, durationMs };
+      const trip = tripSoFar();
+      if (!isProxys) return { kind: "failure", errorClass, message, durationMs, trip };
       return {
         kind: "failure",
         errorClass: "proxy",
         message: `proxy ${displayProxy(hop.url)}: ${message}`,
         durationMs,
+        trip,
       };
     };
     try {
@@ -75,10 +84,18 @@ export class ProxyTransport {
         compress: false,
         signal: deadline.signal,
       });
+      firstByteMs = performance.now() - startedAt;
       if (response.status === 407) throw new ProxyError("it wants other credentials (HTTP 407)");
       const body = await readStart(response);
       const durationMs = performance.now() - startedAt;
-      return { kind: "response", statusCode: response.status, headers: headersOf(response), body, durationMs };
+      return {
+        kind: "response",
+        statusCode: response.status,
+        headers: headersOf(response),
+        body,
+        durationMs,
+        trip: tripSoFar(),
+      };
     } catch (error) {
       return fail(error);
     } finally {
@@ -97,6 +114,8 @@ const OUR_OWN_CLASSES: ReadonlySet<string> = new Set(["blocked_address", "invali
 class RequestAgent extends ProxyAgent {
   isThrough = false;
   refused: BlockedAddressError | null = null;
+  /** All until the way to the receiver stands is its `connectMs`: what the proxy does of it is not told apart. */
+  readonly opening: Opening = new Opening();
 
   readonly #target: string;
   /** The proxy is told the whole URL, in the request's first line, instead of making a tunnel. */
@@ -131,6 +150,7 @@ class RequestAgent extends ProxyAgent {
   }
 
   override async connect(req: ClientRequest, options: Parameters<ProxyAgent["connect"]>[1]) {
+    this.#watch(req);
     // Without this, a proxy's own answer to CONNECT would be taken for the receiver's: 204 for a success.
     req.once("proxyConnect", ({ statusCode }: { readonly statusCode?: number }) => {
       if (statusCode === undefined || statusCode === 200) this.isThrough = true;
@@ -143,6 +163,20 @@ class RequestAgent extends ProxyAgent {
     // Else it would be made of the Host header, and of a path such as `//169.254.169.254/`: not of what was judged.
     if (this.#namesTarget) req.path = this.#target;
     return super.connect(req, options);
+  }
+
+  #watch(req: ClientRequest): void {
+    const startedAt = performance.now();
+    req.once("socket", (socket) => {
+      const connectedAt = performance.now();
+      this.opening.connectMs = connectedAt - startedAt;
+      this.opening.remoteAddress = peerOf(socket);
+      // To a proxy that speaks TLS itself it belongs to the connection.
+      if (!this.#target.startsWith("https:")) return;
+      socket.once("secureConnect", () => {
+        this.opening.tlsMs = performance.now() - connectedAt;
+      });
+    });
   }
 }
 
