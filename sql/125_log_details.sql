@@ -108,16 +108,17 @@ create or replace function walhook.without_payload(body text, delivery_id text) 
 as $$
 begin
   -- Type json, not jsonb: what the others were sent stays byte for byte.
-  return '[' || (
-    select string_agg(case when e.element ->> 'id' = delivery_id
-      then json_build_object('id', delivery_id, 'payload', null)::text else e.element::text end, ',' order by e.n)
-    from json_array_elements(body::json) with ordinality as e (element, n)) || ']';
+  return (
+    select '[' || string_agg(case when e.element ->> 'id' = delivery_id
+      then json_build_object('id', delivery_id, 'payload', null)::text else e.element::text end, ',' order by e.n) || ']'
+    from json_array_elements(body::json) with ordinality as e (element, n)
+    having bool_or(e.element ->> 'id' = delivery_id));
 exception when data_exception or invalid_text_representation or invalid_parameter_value then
   -- Kept in part only: nobody can tell where whose payload is.
   return null;
 end $$;
 comment on function walhook.without_payload(text, text) is
-  'The body of a batch with null in place of one delivery''s payload; NULL where the text is not a whole batch.';
+  'The body of a batch with null in place of one delivery''s payload; NULL where the text is not a whole batch with it.';
 
 create or replace function walhook.expunge_bodies() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp
