@@ -128,6 +128,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         onProgress: () => recorder.poke(),
         onFailure: fail,
         start: resumption,
+        epoch: resumption.epoch,
       }),
     );
     const recorder: Recorder = new Recorder({

@@ -80,6 +80,9 @@ export interface WebhookTable {
   readonly tls_min_version: Generated<string>;
   readonly log_request_bytes: number | null;
   readonly log_response_bytes: number | null;
+  /** An interval: the driver's object out, text in. */
+  readonly disable_after: ColumnType<unknown, string | null | undefined, string | null>;
+  readonly disable_after_ms: FilledByTrigger<string | null>;
   /** numeric */
   readonly rate_limit: ColumnType<string | null, string | number | null | undefined, string | number | null>;
   readonly created_at: FilledByTrigger<Date>;
@@ -130,7 +133,15 @@ export interface WebhookStateTable {
   readonly webhook_id: number;
   readonly name: string;
   readonly state: Generated<string>;
+  readonly health: Generated<"ok" | "failing" | "opened" | "disabled">;
+  readonly breaker: Generated<"closed" | "open" | "half_open">;
+  readonly breaker_opened_at: NullableTimestamp;
+  readonly breaker_until: NullableTimestamp;
+  readonly breaker_openings: Generated<number>;
   readonly consecutive_failures: Generated<number>;
+  readonly first_failure_at: NullableTimestamp;
+  readonly last_failure_at: NullableTimestamp;
+  readonly last_failure: string | null;
   readonly last_error: string | null;
   readonly last_error_at: NullableTimestamp;
   readonly last_delivered_at: NullableTimestamp;

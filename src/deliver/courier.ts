@@ -1,9 +1,12 @@
 import type { InForce } from "../match/in-force.ts";
 import type { Webhook } from "../match/webhook.ts";
+import { Alarms } from "./alarms.ts";
 import { attempt, type Attempt } from "./attempt.ts";
 import { unsentRecord, type AttemptRecord, type Outcome } from "./attempt-record.ts";
+import { wasSent } from "./breaker.ts";
 import { Desk, type Packing } from "./desk.ts";
 import { mayOpen } from "./fair-share.ts";
+import type { HealthBook } from "./health-book.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { laneKeys, type Lanes } from "./lanes.ts";
 import type { Parcel } from "./parcel.ts";
@@ -31,16 +34,12 @@ export interface CourierOptions {
   readonly packingOf: (webhook: Webhook) => Packing;
   /** A delivery moved on: its log row, if it has one. Called synchronously. */
   readonly report: (ticket: Ticket, record: AttemptRecord | null) => void;
-  /** A receiver said 410: the webhook sends nothing more here, and has to be disabled. */
-  readonly onGone: (webhookId: number, reason: string) => void;
+  /** How the webhooks do, as the courier finds out. */
+  readonly health: HealthBook;
+  /** A receiver said 410, or failed for too long: the webhook sends nothing more here, and has to be disabled. */
+  readonly onHopeless: (webhookId: number, reason: string) => void;
   /** There is room for deliveries of the queue again, after `room` had said that there was none. */
   readonly onRoom: () => void;
-}
-
-/** When a desk is looked at again though nothing happens. */
-interface Alarm {
-  readonly atMs: number;
-  readonly timer: NodeJS.Timeout;
 }
 
 /**
@@ -51,7 +50,7 @@ interface Alarm {
 export class Courier {
   readonly #options: CourierOptions;
   readonly #desks = new Map<number, Desk>();
-  readonly #alarms = new Map<number, Alarm>();
+  readonly #alarms = new Alarms((webhookId) => this.#wake(webhookId));
   #inForce: InForce;
   #sending = 0;
   #isDraining = false;
@@ -60,12 +59,18 @@ export class Courier {
   constructor(inForce: InForce, options: CourierOptions) {
     this.#inForce = inForce;
     this.#options = options;
+    const { health, concurrencyPerWebhook, bytesPerWebhook } = options;
+    for (const [webhookId, breaker] of health.breakers) {
+      const desk = new Desk(webhookId, concurrencyPerWebhook, bytesPerWebhook, breaker);
+      this.#desks.set(webhookId, desk);
+      this.#alarms.set(webhookId, desk.pausedMs(Date.now()));
+    }
   }
 
   /** Starts nothing more; resolves when no request is under way, at the latest after `withinMs`. */
   async drain(withinMs: number): Promise<void> {
     this.#isDraining = true;
-    for (const { timer } of this.#alarms.values()) clearTimeout(timer);
+    this.#alarms.clearAll();
     if (this.#sending === 0 || withinMs <= 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, withinMs);
@@ -80,9 +85,8 @@ export class Courier {
   reconfigure(inForce: InForce, changed: Iterable<number>): void {
     this.#inForce = inForce;
     for (const id of changed) {
-      this.#desks.get(id)?.forgetPace();
-      clearTimeout(this.#alarms.get(id)?.timer);
-      this.#alarms.delete(id);
+      this.#desks.get(id)?.forget();
+      this.#alarms.clear(id);
     }
     for (const desk of this.#desks.values()) this.#work(desk);
   }
@@ -123,11 +127,13 @@ export class Courier {
   #work(desk: Desk): void {
     if (this.#isDraining) return;
     const nowMs = Date.now();
+    if (desk.settle(nowMs)) this.#options.health.settled(desk.webhookId);
     const webhook = this.#inForce.webhooks.get(desk.webhookId);
     if (webhook === undefined) {
       for (const ticket of desk.drain(() => true)) this.#cancel(ticket);
     } else if (!webhook.enabled || this.#options.isHeld(webhook)) {
       for (const ticket of desk.drain(() => true)) this.#park(ticket, null);
+      this.#alarms.set(desk.webhookId, desk.pausedMs(nowMs));
     } else {
       const packing = this.#options.packingOf(webhook);
       while (this.#mayOpen(desk)) {
@@ -135,7 +141,7 @@ export class Courier {
         if (parcel === null) break;
         void this.#send(desk, parcel, webhook);
       }
-      this.#wakeIn(desk, desk.msUntilWake(nowMs, packing));
+      this.#alarms.set(desk.webhookId, desk.msUntilWake(nowMs, packing));
     }
     if (desk.isClogged(nowMs)) {
       // Those of the queue stay, unless nothing at all may be sent: they would only be fetched again.
@@ -152,19 +158,10 @@ export class Courier {
     return mayOpen(open, this.#options.maxOpenRequests);
   }
 
-  #wakeIn(desk: Desk, ms: number): void {
-    const { webhookId } = desk;
-    if (ms === 0 || ms === Infinity) return;
-    const atMs = Date.now() + ms;
-    const alarm = this.#alarms.get(webhookId);
-    if (alarm !== undefined && alarm.atMs <= atMs) return;
-    clearTimeout(alarm?.timer);
-    const wake = (): void => {
-      this.#alarms.delete(webhookId);
-      this.#options.onRoom();
-      this.#work(desk);
-    };
-    this.#alarms.set(webhookId, { atMs, timer: setTimeout(wake, ms) });
+  #wake(webhookId: number): void {
+    this.#options.onRoom();
+    const desk = this.#desks.get(webhookId);
+    if (desk !== undefined) this.#work(desk);
   }
 
   async #send(desk: Desk, parcel: Parcel, webhook: Webhook): Promise<void> {
@@ -173,25 +170,38 @@ export class Courier {
     for (const ticket of parcel.tickets) ticket.state = "sending";
     const made = await attempt(parcel, webhook, this.#options);
     this.#sending--;
-    desk.end(parcel, made.result, Date.now());
-    this.#conclude(parcel, made, webhook);
+    this.#conclude(desk, parcel, made, webhook);
     this.#work(desk);
     if (this.#sending === 0) this.#onIdle();
   }
 
   /** All of a parcel share their attempts, so one decision is for all. */
-  #conclude({ tickets }: Parcel, made: Attempt, webhook: Webhook): void {
+  #conclude(desk: Desk, parcel: Parcel, made: Attempt, webhook: Webhook): void {
+    const { tickets } = parcel;
     const attempts = tickets[0]!.attempts + 1;
-    const decision = decideRetry(made.result, attempts, {
-      scheduleMs: webhook.retryScheduleMs ?? this.#options.retryScheduleMs,
-      nowMs: Date.now(),
-      random: Math.random(),
-    });
+    const nowMs = Date.now();
+    const scheduleMs = webhook.retryScheduleMs ?? this.#options.retryScheduleMs;
+    desk.end(parcel, made.result, { nowMs, scheduleMs, attempts });
+    const decision = decideRetry(made.result, attempts, { scheduleMs, nowMs, random: Math.random() });
     for (const [index, ticket] of tickets.entries()) {
       ticket.attempts = attempts;
       this.#follow(decision, ticket, webhook, (outcome) => toRecord(made, ticket, outcome, index === 0));
     }
-    if (decision.kind === "gone") this.#options.onGone(webhook.id, tickets[0]!.lastError ?? "HTTP 410");
+    this.#judge(desk, decision, tickets[0]!, made, webhook);
+  }
+
+  /** Tells how the webhook does, and stops it where there is no hope. */
+  #judge(desk: Desk, decision: Decision, { lastError }: Ticket, { result }: Attempt, webhook: Webhook): void {
+    const { health, onHopeless } = this.#options;
+    const nowMs = Date.now();
+    if (decision.kind === "delivered") return health.delivered(webhook.id, desk.breaker, nowMs);
+    if (!wasSent(result)) return;
+    const error = lastError ?? "";
+    const hopeless = health.failed(webhook, desk.breaker, error, nowMs) ?? (decision.kind === "gone" ? error : null);
+    if (hopeless === null) return;
+    desk.halt();
+    health.disabled(webhook.id);
+    onHopeless(webhook.id, hopeless);
   }
 
   #follow(decision: Decision, ticket: Ticket, webhook: Webhook, toLog: (outcome: Outcome) => AttemptRecord): void {

@@ -1,13 +1,22 @@
 import type { Webhook } from "../match/webhook.ts";
+import {
+  begin,
+  CLOSED,
+  limitOf,
+  msUntilSettled,
+  note,
+  openMsLeft,
+  settle,
+  type Breaker,
+  type Circumstances,
+} from "./breaker.ts";
 import { gatherBatch, isByItself } from "./gather-batch.ts";
-import { Pace } from "./pace.ts";
 import { batchOf, bundle, single, type Parcel } from "./parcel.ts";
+import { ReadyTickets } from "./ready-tickets.ts";
 import type { Ticket } from "./ticket.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { TransportResult } from "./transport.ts";
 
-/** Dealt-with entries are cut off now and then, so that a desk that is never empty does not grow. */
-const COMPACT_AFTER = 10_000;
 /** All its requests under way and no answer for so long: what else is there for it waits in the queue. */
 const STALLED_AFTER_MS = 250;
 
@@ -19,13 +28,13 @@ export class Desk {
   readonly webhookId: number;
   readonly #maxSending: number;
   readonly #maxSendingBytes: number;
-  #pace: Pace;
+  #breaker: Breaker;
+  /** Nothing is sent any more until somebody changes the webhook. */
+  #isHalted = false;
   /** Null: its webhook has no rate limit. */
   #bucket: TokenBucket | null = null;
   #batchSize = 1;
-  /** Tickets in the order in which they became ready; those before `#next` are dealt with. */
-  #ready: Ticket[] = [];
-  #next = 0;
+  readonly #ready = new ReadyTickets();
   #sending = 0;
   #sendingBytes = 0;
   #answeredAtMs = 0;
@@ -34,16 +43,24 @@ export class Desk {
   /** Somebody asked for room when there was none. */
   #isAwaited = false;
 
-  /** No request is begun while so many are under way, or their bodies have so many bytes. */
-  constructor(webhookId: number, maxSending: number, maxSendingBytes: number) {
+  /**
+   * No request is begun while so many are under way, or their bodies have so many bytes.
+   * @param breaker as an earlier process left it
+   */
+  constructor(webhookId: number, maxSending: number, maxSendingBytes: number, breaker: Breaker = CLOSED) {
     this.webhookId = webhookId;
     this.#maxSending = maxSending;
     this.#maxSendingBytes = maxSendingBytes;
-    this.#pace = new Pace(maxSending);
+    this.#breaker = breaker;
+  }
+
+  /** What is known of its receiver. */
+  get breaker(): Breaker {
+    return this.#breaker;
   }
 
   push(ticket: Ticket, nowMs: number): void {
-    if (this.#next === this.#ready.length) this.#waitingSinceMs = nowMs;
+    if (this.#ready.count === 0) this.#waitingSinceMs = nowMs;
     this.#ready.push(ticket);
   }
 
@@ -56,18 +73,16 @@ export class Desk {
   }
 
   #choose(nowMs: number, packing: Packing): Parcel | null {
-    if (this.#isBusy || this.#pace.pausedMs(nowMs) > 0) return null;
-    const first = this.#first();
+    if (this.#isBusy || this.pausedMs(nowMs) > 0) return null;
+    const first = this.#ready.first();
     if (first === undefined) return null;
     if (first.batch !== null) return bundle(first.batch);
     if (packing.batchSize === 1 || isByItself(first)) {
-      this.#next++;
+      this.#ready.skip();
       return single(first);
     }
     if (this.msUntilNext(nowMs, packing) > 0) return null;
-    const batch = batchOf(
-      gatherBatch(this.#ready.slice(this.#next, this.#next + packing.batchSize), packing.batchSize),
-    );
+    const batch = batchOf(gatherBatch(this.#ready.head(packing.batchSize), packing.batchSize));
     for (const ticket of batch.tickets) ticket.batch = batch;
     this.#waitingSinceMs = nowMs;
     return bundle(batch);
@@ -75,17 +90,10 @@ export class Desk {
 
   /** How long a batch still waits to be filled: not at all where it is full or nothing is under way; Infinity: until then. */
   msUntilNext(nowMs: number, { batchSize, batchWindowMs }: Packing): number {
-    const first = this.#first();
+    const first = this.#ready.first();
     if (first === undefined) return Infinity;
-    if (first.batch !== null || this.#sending === 0 || this.#ready.length - this.#next >= batchSize) return 0;
+    if (first.batch !== null || this.#sending === 0 || this.#ready.count >= batchSize) return 0;
     return batchWindowMs === 0 ? Infinity : Math.max(0, this.#waitingSinceMs + batchWindowMs - nowMs);
-  }
-
-  /** The first ticket that is ready, those before it being dealt with. */
-  #first(): Ticket | undefined {
-    while (this.#next < this.#ready.length && this.#ready[this.#next]!.state !== "ready") this.#next++;
-    if (this.#next > COMPACT_AFTER || this.#next === this.#ready.length) this.#compact();
-    return this.#ready[this.#next];
   }
 
   /** Requests under way. */
@@ -94,20 +102,34 @@ export class Desk {
   }
 
   begin({ request }: Parcel, nowMs: number): void {
+    this.#breaker = begin(this.#breaker);
     if (this.#sending++ === 0) this.#answeredAtMs = nowMs;
     this.#sendingBytes += request.body.length;
   }
 
-  end({ request }: Parcel, result: TransportResult, nowMs: number): void {
+  end({ request }: Parcel, result: TransportResult, at: Omit<Circumstances, "maxSending">): void {
     this.#sending--;
     this.#sendingBytes -= request.body.length;
-    this.#answeredAtMs = nowMs;
-    this.#pace.note(result, nowMs);
+    this.#answeredAtMs = at.nowMs;
+    this.#breaker = note(this.#breaker, result, { ...at, maxSending: this.#maxSending });
+  }
+
+  /** True where its breaker closes now, since nothing more was there to be sent. */
+  settle(nowMs: number): boolean {
+    const former = this.#breaker;
+    this.#breaker = settle(former, nowMs);
+    return this.#breaker !== former;
+  }
+
+  /** Sends nothing more. */
+  halt(): void {
+    this.#isHalted = true;
   }
 
   /** The webhook was changed: what was learned of its receiver may be wrong. */
-  forgetPace(): void {
-    this.#pace = new Pace(this.#maxSending);
+  forget(): void {
+    this.#breaker = CLOSED;
+    this.#isHalted = false;
   }
 
   #keepTo({ rateLimit, batchSize }: Packing, nowMs: number): void {
@@ -122,28 +144,29 @@ export class Desk {
 
   /** When `next` should be asked again though nothing happens, in ms from now; Infinity or 0: it need not. */
   msUntilWake(nowMs: number, packing: Packing): number {
-    return this.#pace.pausedMs(nowMs) || this.#msUntilToken(nowMs) || this.msUntilNext(nowMs, packing);
+    const ms = this.pausedMs(nowMs) || this.#msUntilToken(nowMs) || this.msUntilNext(nowMs, packing);
+    return Math.min(ms === 0 ? Infinity : ms, msUntilSettled(this.#breaker, nowMs));
   }
 
-  /** How long nothing may be sent, in ms. */
+  /** How long nothing may be sent, in ms; Infinity: until somebody changes the webhook. */
   pausedMs(nowMs: number): number {
-    return this.#pace.pausedMs(nowMs);
+    return this.#isHalted ? Infinity : openMsLeft(this.#breaker, nowMs);
   }
 
   /** Whether what comes in now would wait longer than is good for memory: it waits in the queue instead. */
   isClogged(nowMs: number): boolean {
     // What is beyond the rate takes its turn behind what waits in the queue already.
-    if (this.#pace.pausedMs(nowMs) > 0 || this.#msUntilToken(nowMs) > 0) return true;
+    if (this.pausedMs(nowMs) > 0 || this.#msUntilToken(nowMs) > 0) return true;
     if (!this.#isBusy) return false;
-    const isHeldBack = this.#sending >= this.#pace.limit && this.#pace.limit < this.#maxSending;
+    const isHeldBack = this.#sending >= this.#limit && this.#limit < this.#maxSending;
     return isHeldBack || nowMs - this.#answeredAtMs > STALLED_AFTER_MS;
   }
 
   /** How many deliveries of the queue it would take now; where there is no room, `isAwaited` tells when to ask again. */
   room(nowMs: number): number {
-    if (this.#pace.pausedMs(nowMs) > 0) return 0;
+    if (this.pausedMs(nowMs) > 0) return 0;
     // One more page than can be sent, so that nobody waits for the table; none of it where answers are slow.
-    const capacity = this.isClogged(nowMs) ? this.#pace.limit : 2 * this.#pace.limit;
+    const capacity = this.isClogged(nowMs) ? this.#limit : 2 * this.#limit;
     const room = this.#roomAhead ?? capacity - this.#load;
     this.#isAwaited = room <= 0;
     return Math.max(0, room);
@@ -152,38 +175,32 @@ export class Desk {
   /** True once, when there is room again that somebody waits for. */
   takeAwaited(): boolean {
     if (!this.#isAwaited || this.#roomAhead === 0) return false;
-    if (this.#bucket === null && this.#load > this.#pace.limit) return false;
+    if (this.#bucket === null && this.#load > this.#limit) return false;
     this.#isAwaited = false;
     return true;
   }
 
   /** Takes out what waits for its turn and fits. */
-  *drain(fits: (ticket: Ticket) => boolean): Generator<Ticket> {
-    const waiting = this.#ready.slice(this.#next);
-    this.#ready = [];
-    this.#next = 0;
-    for (const ticket of waiting) {
-      if (ticket.state !== "ready") continue;
-      if (fits(ticket)) yield ticket;
-      else this.#ready.push(ticket);
-    }
+  drain(fits: (ticket: Ticket) => boolean): Iterable<Ticket> {
+    return this.#ready.drain(fits);
   }
 
   /** Whether nothing would be lost without it. */
   isIdle(nowMs: number): boolean {
-    return this.#load === 0 && this.#pace.isFull && (this.#bucket?.isFull(nowMs) ?? true);
+    return this.#load === 0 && this.#breaker === CLOSED && !this.#isHalted && (this.#bucket?.isFull(nowMs) ?? true);
+  }
+
+  /** Requests that may be under way at once. */
+  get #limit(): number {
+    return Math.min(this.#maxSending, limitOf(this.#breaker));
   }
 
   get #isBusy(): boolean {
-    return this.#sending >= this.#pace.limit || this.#sendingBytes >= this.#maxSendingBytes;
+    return this.#sending >= this.#limit || this.#sendingBytes >= this.#maxSendingBytes;
   }
 
   get #load(): number {
-    return this.#sending + this.#waiting;
-  }
-
-  get #waiting(): number {
-    return this.#ready.length - this.#next;
+    return this.#sending + this.#ready.count;
   }
 
   /**
@@ -193,11 +210,6 @@ export class Desk {
   get #roomAhead(): number | null {
     if (this.#bucket === null) return null;
     const ahead = this.#bucket.ahead * this.#batchSize;
-    return this.#isBusy || this.#waiting > ahead / 2 ? 0 : ahead - this.#waiting;
-  }
-
-  #compact(): void {
-    this.#ready.splice(0, this.#next);
-    this.#next = 0;
+    return this.#isBusy || this.#ready.count > ahead / 2 ? 0 : ahead - this.#ready.count;
   }
 }

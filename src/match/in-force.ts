@@ -177,6 +177,7 @@ function toWebhook(definition: Definition): Webhook {
     batchSize: Number(row["batch_size"] ?? 1),
     batchWindowMs: Number(row["batch_window_ms"] ?? 0),
     rateLimit: row["rate_limit"] == null ? null : Number(row["rate_limit"]),
+    disableAfterMs: toDisableAfterMs(row["disable_after_ms"]),
     route: {
       proxy: row["proxy"] ?? null,
       tlsProfile: row["tls_profile"] ?? null,
@@ -186,6 +187,12 @@ function toWebhook(definition: Definition): Webhook {
     secrets: row["enable_security"] === "t" ? toSecrets(definition) : [],
     signatureFormats: parseArray(row["signature_formats"] ?? "{standard,frappe}") as SignatureFormat[],
   };
+}
+
+/** Five days where the definition was stored by a version that knew no other. */
+function toDisableAfterMs(text: string | null | undefined): number | null {
+  if (text === null) return null;
+  return text === undefined ? 432_000_000 : Number(text);
 }
 
 function toSecrets({ secrets = [], secret }: Definition): Secret[] {

@@ -82,6 +82,8 @@ export interface Webhook {
   readonly batchWindowMs: number;
   /** Requests a second at most; null: no limit. */
   readonly rateLimit: number | null;
+  /** After so long without a success it is disabled; null: never. */
+  readonly disableAfterMs: number | null;
   readonly route: Route;
   readonly kept: Kept;
   /** What its requests are signed with, side by side, oldest first; none where `enable_security` is off. */

@@ -1,4 +1,4 @@
-import { sql, type Kysely } from "kysely";
+import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
@@ -7,6 +7,8 @@ import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
 import { countParked, type Room } from "../deliver/due-deliveries.ts";
 import type { Handshakes } from "../deliver/handshakes.ts";
+import { HealthBook } from "../deliver/health-book.ts";
+import type { Health } from "../deliver/health.ts";
 import type { KeyRing } from "../deliver/key-ring.ts";
 import { Lanes } from "../deliver/lanes.ts";
 import { QueueFeeder } from "../deliver/queue-feeder.ts";
@@ -24,6 +26,7 @@ import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import type { Durable } from "./recorder.ts";
 import { Tracker } from "./tracker.ts";
+import { disableWebhook, readHealth, writeHealth } from "./webhook-health.ts";
 
 export interface InFlightOptions {
   readonly db: Kysely<Database>;
@@ -35,6 +38,8 @@ export interface InFlightOptions {
   readonly keys: KeyRing;
   readonly handshakes: Handshakes;
   readonly start: ConstructorParameters<typeof Tracker>[0];
+  /** Of this process. */
+  readonly epoch: bigint;
   readonly onAttempt: (record: AttemptRecord) => void;
   /** Something may be worth a checkpoint. */
   readonly onProgress: () => void;
@@ -57,6 +62,7 @@ export class InFlight {
   readonly #reconsiderer: Reconsiderer;
   readonly #feeder: QueueFeeder;
   readonly #blocked: BlockedWebhooks;
+  readonly #health: HealthBook;
   readonly #parkedCount: Map<number, number>;
   #durable: Ticket[] = [];
   #inForce: InForce;
@@ -66,14 +72,17 @@ export class InFlight {
     options: InFlightOptions,
     parkedCount: Map<number, number>,
     blocked: ReadonlyMap<number, string>,
+    health: ReadonlyMap<number, Health>,
   ) {
-    const { settings, transport, inForce, db, onFailure } = options;
+    const { settings, transport, inForce, db, onFailure, epoch } = options;
     this.#options = options;
     this.#inForce = inForce;
     this.#parkedCount = parkedCount;
     this.#window = new Window(settings.maxOpenDeliveries, settings.maxBytesInFlight);
     this.tracker = new Tracker(options.start, settings.graceMs, (ticket) => this.#lanes.park(ticket));
+    this.#health = new HealthBook({ known: health, write: (news) => writeHealth(db, epoch, news), onFailure });
     this.#courier = new Courier(inForce, {
+      health: this.#health,
       lanes: this.#lanes,
       transport,
       keys: options.keys,
@@ -85,7 +94,7 @@ export class InFlight {
       isHeld: (webhook) => this.#isHeld(webhook),
       packingOf: (webhook) => options.handshakes.packingOf(webhook),
       report: (ticket, record) => this.#report(ticket, record),
-      onGone: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
+      onHopeless: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
       onRoom: () => this.wake(),
     });
     this.#reconsiderer = new Reconsiderer({
@@ -118,7 +127,8 @@ export class InFlight {
 
   /** Counts what the queue holds, once; from then on checkpoints tell. */
   static async open(options: InFlightOptions): Promise<InFlight> {
-    return new InFlight(options, await countParked(options.db), await readBlocked(options.db));
+    const { db } = options;
+    return new InFlight(options, await countParked(db), await readBlocked(db), await readHealth(db));
   }
 
   /** The webhooks in force for what is sent now. */
@@ -162,6 +172,7 @@ export class InFlight {
   }
 
   #reconfigure({ inForce, changed }: InForceChange): void {
+    this.#health.reconfigure(this.#inForce, inForce, changed.keys());
     this.#inForce = inForce;
     this.#courier.reconfigure(inForce, changed.keys());
     this.#reconsiderer.forget(changed.keys());
@@ -197,6 +208,7 @@ export class InFlight {
     await this.#feeder.close();
     await drained;
     await this.#blocked.close().catch(() => {});
+    await this.#health.close().catch(() => {});
   }
 
   async close(): Promise<void> {
@@ -256,10 +268,4 @@ async function readBlocked(db: Kysely<Database>): Promise<Map<number, string>> {
     .where("state", "=", "blocked")
     .execute();
   return new Map(rows.map(({ webhook_id, last_error }) => [webhook_id, last_error ?? ""]));
-}
-
-/** The configuration is people's: the bridge changes one thing of it, by a function that can do no more. */
-async function disableWebhook(db: Kysely<Database>, webhookId: number, reason: string): Promise<void> {
-  const text = `${reason}. To go on: update walhook.webhook set enabled = true where id = ${webhookId}`;
-  await sql`select walhook.disable_webhook(${webhookId}, ${text})`.execute(db);
 }

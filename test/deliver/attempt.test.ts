@@ -67,6 +67,7 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   batchSize: 1,
   batchWindowMs: 0,
   rateLimit: null,
+  disableAfterMs: null,
   route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
   kept: { requestBytes: null, responseBytes: null },
   secrets: [],

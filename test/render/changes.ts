@@ -100,6 +100,7 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     batchSize: 1,
     batchWindowMs: 0,
     rateLimit: null,
+    disableAfterMs: null,
     route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
     kept: { requestBytes: null, responseBytes: null },
     secrets: [],

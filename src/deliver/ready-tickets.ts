@@ -1,0 +1,54 @@
+import type { Ticket } from "./ticket.ts";
+
+/** Dealt-with entries are cut off now and then, so that a list that is never empty does not grow. */
+const COMPACT_AFTER = 10_000;
+
+/** Tickets in the order in which they became ready; who is not ready any more is passed over. */
+export class ReadyTickets {
+  #tickets: Ticket[] = [];
+  /** Those before it are dealt with. */
+  #next = 0;
+
+  /** How many wait, and some that are not ready any more. */
+  get count(): number {
+    return this.#tickets.length - this.#next;
+  }
+
+  push(ticket: Ticket): void {
+    this.#tickets.push(ticket);
+  }
+
+  /** The first that is ready. */
+  first(): Ticket | undefined {
+    while (this.#next < this.#tickets.length && this.#tickets[this.#next]!.state !== "ready") this.#next++;
+    if (this.#next > COMPACT_AFTER || this.#next === this.#tickets.length) this.#compact();
+    return this.#tickets[this.#next];
+  }
+
+  /** The first is dealt with. */
+  skip(): void {
+    this.#next++;
+  }
+
+  /** The first so many, ready or not. */
+  head(count: number): readonly Ticket[] {
+    return this.#tickets.slice(this.#next, this.#next + count);
+  }
+
+  /** Takes out what is ready and fits. */
+  *drain(fits: (ticket: Ticket) => boolean): Generator<Ticket> {
+    const waiting = this.#tickets.slice(this.#next);
+    this.#tickets = [];
+    this.#next = 0;
+    for (const ticket of waiting) {
+      if (ticket.state !== "ready") continue;
+      if (fits(ticket)) yield ticket;
+      else this.#tickets.push(ticket);
+    }
+  }
+
+  #compact(): void {
+    this.#tickets.splice(0, this.#next);
+    this.#next = 0;
+  }
+}
