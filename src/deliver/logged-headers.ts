@@ -2,7 +2,7 @@
  * Headers of a request whose values the log shows: what Walhook itself says of the request. Every other one, signatures
  * too, may be a secret.
  */
-export const REQUEST_HEADERS: ReadonlySet<string> = new Set([
+const REQUEST_HEADERS: ReadonlySet<string> = new Set([
   "ce-datacontenttype",
   "ce-id",
   "ce-source",
@@ -17,7 +17,7 @@ export const REQUEST_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /** Headers of an answer whose values the log shows: what helps to find it at the receiver's, or says when to come again. */
-export const RESPONSE_HEADERS: ReadonlySet<string> = new Set([
+const RESPONSE_HEADERS: ReadonlySet<string> = new Set([
   "age",
   "allow",
   "cache-control",
@@ -59,16 +59,25 @@ export const RESPONSE_HEADERS: ReadonlySet<string> = new Set([
 
 const REDACTED = "[redacted]";
 
-/** Headers as the log has them: the names of all, the values of those in the list. */
-export function loggedHeaders(
-  headers: Iterable<readonly [name: string, value: string]>,
-  shown: ReadonlySet<string>,
+/** A request's headers as the log has them: the names of all, the values of harmless ones. */
+export function loggedRequestHeaders(
+  headers: readonly (readonly [name: string, value: string])[],
 ): Record<string, string> {
   const logged: Record<string, string> = {};
+  // Most are small letters already.
   for (const [name, value] of headers) {
-    const lower = name.toLowerCase();
-    if (!shown.has(lower)) logged[name] = REDACTED;
-    else logged[name] = lower === "location" ? withoutSecrets(value) : value;
+    const isShown = REQUEST_HEADERS.has(name) || REQUEST_HEADERS.has(name.toLowerCase());
+    logged[name] = isShown ? value : REDACTED;
+  }
+  return logged;
+}
+
+/** An answer's headers as the log has them. Their names are in small letters. */
+export function loggedResponseHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const logged: Record<string, string> = {};
+  for (const name in headers) {
+    if (!RESPONSE_HEADERS.has(name)) logged[name] = REDACTED;
+    else logged[name] = name === "location" ? withoutSecrets(headers[name]!) : headers[name]!;
   }
   return logged;
 }

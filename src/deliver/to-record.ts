@@ -1,6 +1,6 @@
 import type { Attempt } from "./attempt.ts";
 import type { AttemptRecord, BodyKept, Outcome } from "./attempt-record.ts";
-import { loggedHeaders, REQUEST_HEADERS, RESPONSE_HEADERS, withoutSecrets } from "./logged-headers.ts";
+import { loggedRequestHeaders, loggedResponseHeaders, withoutSecrets } from "./logged-headers.ts";
 import type { Ticket } from "./ticket.ts";
 import type { TransportResult } from "./transport.ts";
 
@@ -32,9 +32,9 @@ export function toRecord(
     error: isResponse ? (isSuccess ? null : describeStatus(result)) : result.message,
     url: request.url,
     method: request.method,
-    requestHeaders: loggedHeaders(request.headers, REQUEST_HEADERS),
+    requestHeaders: loggedRequestHeaders(request.headers),
     requestBody: isFirst && kept.requestBytes !== 0 ? firstBytes(body, kept.requestBytes) : null,
-    responseHeaders: isResponse ? loggedHeaders(Object.entries(result.headers), RESPONSE_HEADERS) : null,
+    responseHeaders: isResponse ? loggedResponseHeaders(result.headers) : null,
     responseBody: isResponse && isFirst ? firstOfText(result.body, kept.responseBytes) : null,
     requestBytes: body.length,
     bodyKept: isFirst ? keptOf(body, kept.requestBytes) : "batch",
