@@ -1,14 +1,22 @@
+import type pg from "pg";
+import type { Config } from "../config.ts";
 import { connect, displayUrl } from "../db/connection.ts";
 import { migrationFiles } from "../db/migrate.ts";
+import { AddressGuard } from "../deliver/address-guard.ts";
+import { KeyRing } from "../deliver/key-ring.ts";
+import { DatabasePlaces } from "../deliver/own-places.ts";
+import { TlsProfiles } from "../deliver/tls-profiles.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
 import { readBridgeFacts } from "./check/bridge-facts.ts";
 import { checkBridge } from "./check/check-bridge.ts";
 import { checkServer } from "./check/check-server.ts";
 import { checkAuthors, checkTables } from "./check/check-tables.ts";
+import { checkWebhooks, type Surroundings } from "./check/check-webhooks.ts";
 import type { Finding } from "./check/finding.ts";
 import { readServerFacts } from "./check/server-facts.ts";
 import { readAuthorFacts, readTableFacts } from "./check/table-facts.ts";
-import type { Command } from "./command.ts";
+import { readWebhookFacts } from "./check/webhook-facts.ts";
+import type { Command, CommandContext } from "./command.ts";
 
 /** `walhook check`: looks at everything that delivering depends on. */
 export const check: Command = {
@@ -19,8 +27,19 @@ export const check: Command = {
       "slot (there, being read, how much WAL it retains), gaps in the stream, each watched table (published as its " +
       "webhooks need, key, replica identity of the table and every partition, rights), the authors' rights, and the " +
       "clocks. Each finding comes with its remedy. Nothing is changed.",
+    "Of each enabled webhook: whether its URL's name resolves, whether the address guard lets its requests go there " +
+      "(and if not, by which rule and setting), and whether its certificates and secrets can be read. No request is sent. " +
+      "Give it the options and environment that `walhook run` has, on the machine where that runs.",
   ],
-  options: ["databaseUrl"],
+  options: [
+    "databaseUrl",
+    "replicationUrl",
+    "addressMode",
+    "allowAddresses",
+    "denyAddresses",
+    "secretsFolder",
+    "tlsDirectory",
+  ],
   switches: [],
   examples: ["walhook check", "walhook check && echo fine"],
   exitCodes: [
@@ -30,7 +49,7 @@ export const check: Command = {
     "3  the login is refused",
     "4  the database could not be reached",
   ],
-  run: async ({ config, print }) => {
+  run: async ({ config, env, print }) => {
     const client = await connect(config.databaseUrl, "walhook check");
     try {
       const server = await readServerFacts(client);
@@ -41,6 +60,10 @@ export const check: Command = {
         ...checkBridge(bridge, newest),
         ...(bridge === null ? [] : checkTables(await readTableFacts(client))),
         ...(bridge === null ? [] : checkAuthors(await readAuthorFacts(client))),
+        // Columns of webhooks may be others in another version.
+        ...(bridge?.schemaVersion === newest
+          ? await checkWebhooks(await readWebhookFacts(client), await surroundings(client, config, env))
+          : []),
       ];
       for (const finding of findings) for (const line of describe(finding)) print(line);
       const problems = findings.filter((finding) => finding.level === "problem").length;
@@ -54,6 +77,20 @@ export const check: Command = {
     }
   },
 };
+
+/** What the bridge goes by. Throws a WalhookError `bad_option` for a list of addresses that is none. */
+async function surroundings(client: pg.Client, config: Config, env: CommandContext["env"]): Promise<Surroundings> {
+  const own = new DatabasePlaces([config.databaseUrl, config.replicationUrl]);
+  await own.refresh();
+  own.notePeer(client);
+  const { addressMode: mode, allowAddresses: allow, denyAddresses: deny } = config;
+  return {
+    guard: new AddressGuard({ mode, allow, deny, own }),
+    profiles: new TlsProfiles(config.tlsDirectory),
+    keys: new KeyRing({ env, folder: config.secretsFolder }),
+    env,
+  };
+}
 
 function describe({ level, where, what, remedy }: Finding): readonly string[] {
   const line = `${level.padEnd(7)}  ${where}: ${what}`;

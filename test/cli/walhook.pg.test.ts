@@ -133,6 +133,7 @@ describe("on a database", () => {
       expect(check.err).toBe("");
       expect(check.out).toContain(`ok       role ${roles.bridge}: REPLICATION, member of walhook_bridge`);
       expect(check.out).toContain("ok       table orders: published for new-order");
+      expect(check.out).toContain(`ok       webhook new-order: ${new URL(url).host} may be reached`);
       expect(check.code).toBe(0);
 
       await database.queryAs(roles.admin, "update walhook.webhook set retry_schedule = '{1 s, 1 min}'");
@@ -171,6 +172,31 @@ describe("on a database", () => {
     expect(await runCli(["check"], env)).toMatchObject({ code: 1, out: expect.stringContaining("problem  gap") });
     expect(await runCli(["accept-gap", "--yes"], env)).toMatchObject({ code: 0, err: "" });
     expect(await runCli(["check"], env)).toMatchObject({ code: 0 });
+  });
+
+  test("check says of each enabled webhook whether its requests would leave, by the bridge's own options", async () => {
+    const guarded = await runCli(["check", "--address-mode", "public"], env);
+    expect(guarded.code).toBe(1);
+    expect(guarded.out).toMatch(
+      /problem {2}webhook new-order: its requests are blocked: 127\.0\.0\.1:\d+ is .*WALHOOK_ADDRESS_MODE=public/,
+    );
+    await query(
+      `update walhook.webhook set tls_profile = 'partner', enable_security = true, webhook_secret = 'env:WALHOOK_SECRET_A'`,
+    );
+    const missing = await runCli(["check"], env);
+    expect(missing.code).toBe(1);
+    expect(missing.out).toContain(
+      'problem  webhook new-order: tls_profile "partner": the operator has set no WALHOOK_TLS_DIRECTORY',
+    );
+    expect(missing.out).toContain("problem  webhook new-order: it is held: its secret env:WALHOOK_SECRET_A is not set");
+    await query("update walhook.webhook set enabled = false");
+    expect(await runCli(["check"], env)).toMatchObject({ code: 0 });
+    await query(
+      "update walhook.webhook set enabled = true, tls_profile = null, enable_security = false, webhook_secret = null",
+    );
+    expect(await runCli(["check"], env)).toMatchObject({ code: 0 });
+    const wrong = await runCli(["check", "--allow-addresses", "nonsense/99"], env);
+    expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining("WALHOOK_ALLOW_ADDRESSES") });
   });
 
   test("a dropped table is shown, with the statement that moves its webhooks where the name exists again", async () => {
