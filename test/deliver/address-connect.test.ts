@@ -1,9 +1,10 @@
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { createServer, isIP, type AddressInfo, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LookupAll } from "../../src/deliver/address-connect.ts";
 import { AddressGuard, NO_OWN_PLACES, type AddressPolicy } from "../../src/deliver/address-guard.ts";
 import type { TransportRequest, TransportResult } from "../../src/deliver/transport.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";
+import { INTERNAL_FORMS, NEVER_FORMS } from "../support/address-forms.ts";
 import { PLAIN_ROUTE } from "../support/route.ts";
 
 let server: Server;
@@ -81,6 +82,19 @@ describe("a connection", () => {
       errorClass: "blocked_address",
       message: `blocked: 169.254.169.254:${port} (hooks.example.com) is link-local, where clouds keep their metadata (169.254.0.0/16): never sent to, and no setting allows it`,
     });
+    expect(connections).toBe(0);
+  });
+  it("is not made to a name that resolves to an address of the tables, whichever", async () => {
+    const refused = [
+      ...NEVER_FORMS.map((form) => ({ form, mode: "internal" as const })),
+      ...INTERNAL_FORMS.map((form) => ({ form, mode: "public" as const })),
+    ];
+    for (const { form, mode } of refused) {
+      const address = new URL(`http://${form}/`).hostname.replace(/^\[(.*)\]$/, "$1");
+      if (isIP(address) === 0) continue;
+      const result = await send(`http://hooks.example.com:${port}/`, { mode }, answering(["203.0.114.7", address]));
+      expect({ form, result }).toMatchObject({ result: { errorClass: "blocked_address" } });
+    }
     expect(connections).toBe(0);
   });
   it.each(["localhost", "LOCALHOST"])("is not made to what the system makes of %s", async (host) => {

@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { AddressPolicy } from "../../src/deliver/address-guard.ts";
 import type { TransportResult } from "../../src/deliver/transport.ts";
 import { eventually } from "../support/eventually.ts";
 import { startHttpProxy } from "../support/proxy.ts";
@@ -38,6 +39,38 @@ describe.each(PROXIES)("%s", (way) => {
       expect(await send(url)).toMatchObject({ kind: "failure", errorClass: "blocked_address" });
     }
     expect(proxy.targets).toHaveLength(before);
+  });
+  it("is asked for no name that the operator's lists refuse, since nobody here will see its address", async () => {
+    const proxy = world.proxies[way]!;
+    const { port } = world.receiver;
+    const allow = `127.0.0.1:${proxy.port}`;
+    const own = {
+      find: (_: unknown, name: string | null): string | null =>
+        name === "hooks.example.com" ? "the source database" : null,
+    };
+    const send = (policy: Partial<AddressPolicy>): Promise<TransportResult> =>
+      world
+        .transport(policy)
+        .send(requestTo(`http://hooks.example.com:${port}/`, { proxy: proxy.url, tlsProfile: "partner" }));
+    const before = proxy.targets.length;
+    for (const policy of [
+      { deny: "hooks.example.com" },
+      { deny: `*.example.com:${port}` },
+      { mode: "allowlist", allow },
+      { mode: "allowlist", allow: `${allow} hooks.example.com:1` },
+      { own },
+    ] as const) {
+      expect(await send(policy)).toMatchObject({ kind: "failure", errorClass: "blocked_address" });
+    }
+    expect(proxy.targets).toHaveLength(before);
+    world.receiver.answer({});
+    for (const policy of [
+      { mode: "allowlist", allow: `${allow} hooks.example.com:${port}` },
+      // What the name resolves to is the proxy's to judge: here nobody knows that it is this machine.
+      { mode: "public", allow },
+    ] as const) {
+      expect(await send(policy)).toMatchObject({ kind: "response", statusCode: 200 });
+    }
   });
   it("that does not answer is told apart from a receiver that does not", async () => {
     const gone = world.proxies[way]!.url.replace(/\d+$/, "1");
