@@ -158,9 +158,11 @@ revoke all on function walhook.doctype_problems(oid, oid) from public;
 do $$
 begin
   perform walhook.grant_to_roles(array[
+    'grant select on walhook.doctype to walhook_bridge',
     'grant select on walhook.doctype to walhook_admin',
     'grant select on walhook.doctype to walhook_analyst',
     'grant select on walhook.doctype to walhook_monitor',
+    'grant execute on function walhook.doctype_problems(oid, oid) to walhook_bridge',
     'grant execute on function walhook.doctype_problems(oid, oid) to walhook_admin',
     'grant execute on function walhook.doctype_problems(oid, oid) to walhook_analyst',
     'grant execute on function walhook.doctype_problems(oid, oid) to walhook_monitor'
