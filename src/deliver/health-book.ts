@@ -29,8 +29,9 @@ export class HealthBook {
   /** Of whom there is something to write. */
   readonly #news = new Set<number>();
   #timer: NodeJS.Timeout | null = null;
-  /** Something is being written, or was within the last second. */
-  #isBusy = false;
+  #isWriting = false;
+  /** Something new does not wait for its second. */
+  #isUrgent = false;
   #writing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
@@ -48,18 +49,20 @@ export class HealthBook {
   /** An attempt succeeded, which left the webhook's breaker like this. */
   delivered(webhookId: number, breaker: Breaker, nowMs: number): void {
     const page = this.#page(webhookId);
-    const isNews = page.failures > 0 || page.verdict !== "ok" || page.breaker.kind !== breaker.kind;
+    const { verdict } = page;
+    const isNews = page.failures > 0 || verdict !== "ok" || page.breaker.kind !== breaker.kind;
     page.delivered(breaker, nowMs);
     if (!isNews && nowMs < (this.#wellUntilMs.get(webhookId) ?? 0)) return;
     this.#wellUntilMs.set(webhookId, nowMs + WELL_EVERY_MS);
-    this.#tell(webhookId);
+    this.#tell(webhookId, page.verdict !== verdict);
   }
 
   /** An attempt failed. Returns why the webhook has to be disabled, or null. */
   failed(webhook: Webhook, breaker: Breaker, error: string, nowMs: number): string | null {
     const page = this.#page(webhook.id);
+    const { verdict } = page;
     page.failed(breaker, error, nowMs);
-    this.#tell(webhook.id);
+    this.#tell(webhook.id, page.verdict !== verdict);
     if (!page.isHopeless(webhook.disableAfterMs, nowMs)) return null;
     const since = new Date(page.firstFailureAtMs ?? nowMs).toISOString();
     return `none of its ${page.failures} attempts since ${since} has succeeded, the last one: ${error}`;
@@ -73,7 +76,7 @@ export class HealthBook {
   /** A webhook's breaker closed, since time went by. */
   settled(webhookId: number): void {
     this.#page(webhookId).closed();
-    this.#tell(webhookId);
+    this.#tell(webhookId, true);
   }
 
   /** These webhooks were changed, which closes their breakers. */
@@ -85,7 +88,7 @@ export class HealthBook {
       if (!isEnabled && page.breaker.kind === "closed") continue;
       if (isEnabled) page.enabled();
       else page.closed();
-      this.#tell(id);
+      this.#tell(id, false);
     }
     for (const id of this.#pages.keys()) if (!after.webhooks.has(id)) this.#pages.delete(id);
   }
@@ -105,17 +108,25 @@ export class HealthBook {
     return page;
   }
 
-  #tell(webhookId: number): void {
+  /** @param isUrgent it goes from one state into another: that does not wait for its second */
+  #tell(webhookId: number, isUrgent: boolean): void {
     this.#news.add(webhookId);
-    if (!this.#isBusy) this.#run();
+    this.#isUrgent ||= isUrgent;
+    if (this.#isWriting || (this.#timer !== null && !isUrgent)) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#run();
   }
 
   #run(): void {
-    this.#isBusy = this.#news.size > 0 && !this.#isClosed;
-    if (!this.#isBusy) return;
+    this.#timer = null;
+    if (this.#news.size === 0 || this.#isClosed) return;
+    this.#isWriting = true;
+    this.#isUrgent = false;
     this.#writing = this.#write().then(
       () => {
-        if (!this.#isClosed) this.#timer = setTimeout(() => this.#run(), EVERY_MS);
+        this.#isWriting = false;
+        if (this.#isUrgent) this.#run();
+        else if (!this.#isClosed) this.#timer = setTimeout(() => this.#run(), EVERY_MS);
       },
       (error: unknown) => void (this.#isClosed || this.#options.onFailure(error)),
     );

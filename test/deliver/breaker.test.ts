@@ -172,7 +172,6 @@ describe("whatever happens", () => {
           if (world.breaker.kind === "open") expect(world.breaker.openMs).toBeLessThanOrEqual(longestMs);
         }
       }),
-      { verbose: 1 },
     );
   });
 
@@ -182,7 +181,6 @@ describe("whatever happens", () => {
         const breaker = after(CLOSED, history);
         expect(after(begin(breaker), times(20, ok), { ...AT, nowMs: 10 * MINUTE })).toBe(CLOSED);
       }),
-      { verbose: 1 },
     );
   });
 });
