@@ -22,7 +22,8 @@ export const listen: Command = {
   description: [
     "Listens for requests and prints each with its headers, its body and what is to be said of its signatures. It answers at " +
       "once with --status, or misbehaves as the flags say. Ctrl-C ends it. Needs no database.",
-    "A wrong signature is printed, and answered all the same; with --strict it is answered 401.",
+    "A wrong signature is printed, and answered all the same; with --strict it is answered 401. The question of a webhook " +
+      "with handshake (OPTIONS with WebHook-Request-Origin) is answered with consent, unless --status is no success.",
   ],
   options: [],
   switches: [
@@ -98,8 +99,10 @@ async function handle(request: IncomingMessage, response: ServerResponse, handli
   for (let index = 0; index < request.rawHeaders.length; index += 2) {
     lines.push(`  ${printable(`${request.rawHeaders[index]}: ${request.rawHeaders[index + 1]}`)}`);
   }
-  let isRight = keys === null;
-  if (keys !== null) {
+  const origin = request.method === "OPTIONS" ? request.headers["webhook-request-origin"] : undefined;
+  // Nothing signs the question.
+  let isRight = keys === null || origin !== undefined;
+  if (keys !== null && origin === undefined) {
     const headers = request.headers as Readonly<Record<string, string | undefined>>;
     const nowSeconds = Math.floor(Date.now() / 1000);
     const findings = verifySignatures({ headers, body }, { keys, nowSeconds, toleranceSeconds: TOLERANCE_SECONDS });
@@ -116,7 +119,13 @@ async function handle(request: IncomingMessage, response: ServerResponse, handli
   // In one piece, so that requests that come at once are not mixed.
   context.print(lines.join("\n"));
   const isRefused = context.switches.has("strict") && !isRight;
-  context.print(`  ${await answer(response, isRefused ? { ...how, status: 401 } : how, signal)}`);
+  const consent = { "webhook-allowed-origin": String(origin), "webhook-allowed-rate": "*" };
+  const now = {
+    ...how,
+    ...(isRefused ? { status: 401 } : {}),
+    ...(origin === undefined ? {} : { headers: { ...how.headers, ...consent } }),
+  };
+  context.print(`  ${await answer(response, now, signal)}`);
 }
 
 async function readBody(request: IncomingMessage): Promise<{ readonly body: Buffer; readonly bytes: number }> {

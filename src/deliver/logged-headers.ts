@@ -5,14 +5,17 @@
 const REQUEST_HEADERS: ReadonlySet<string> = new Set([
   "ce-datacontenttype",
   "ce-id",
+  "ce-lsn",
   "ce-source",
   "ce-specversion",
   "ce-subject",
   "ce-time",
   "ce-type",
+  "ce-xid",
   "content-type",
   "user-agent",
   "webhook-id",
+  "webhook-request-origin",
   "webhook-timestamp",
 ]);
 

@@ -42,10 +42,15 @@ interface Answered {
   readonly ms: number;
 }
 /** Never rejects: what came before the connection broke is what is of interest. */
-async function post(url: string, body: string, headers: Readonly<Record<string, string>> = {}): Promise<Answered> {
+async function post(
+  url: string,
+  body: string,
+  headers: Readonly<Record<string, string>> = {},
+  method = "POST",
+): Promise<Answered> {
   const began = performance.now();
   const outcome = { status: null as number | null, headers: {}, body: "", error: null as string | null };
-  const request = httpRequest(url, { method: "POST", headers, agent: false });
+  const request = httpRequest(url, { method, headers, agent: false });
   // One after the answer has begun is the answer's as well.
   request.on("error", () => {});
   request.end(body);
@@ -72,6 +77,18 @@ function signed(body: string, secret = SECRET): Record<string, string> {
 }
 
 describe("walhook listen", () => {
+  it("consents to a handshake, which nothing signs, unless it is told to refuse", async () => {
+    const question = { "webhook-request-origin": "shop.example.com" };
+    const { url } = await listen("--secret", SECRET, "--strict");
+    expect(await post(url, "", question, "OPTIONS")).toMatchObject({
+      status: 200,
+      headers: { "webhook-allowed-origin": "shop.example.com", "webhook-allowed-rate": "*" },
+    });
+    expect(await post(url, "", question)).toMatchObject({ status: 401 });
+    const refusing = await listen("--status", "405");
+    expect(await post(refusing.url, "", question, "OPTIONS")).toMatchObject({ status: 405 });
+  });
+
   it("prints its address, each request, and what is to be said of each form of signature", async () => {
     const { url, printed, cli } = await listen("--secret", SECRET);
     expect(await post(`${url}hook?a=1`, '{"a": 1}', signed('{"a": 1}'))).toMatchObject({ status: 200, body: "ok" });

@@ -114,4 +114,40 @@ describe("a webhook with handshake", () => {
     // Five a second: the sixth leaves a second after the first.
     expect(times.at(-1)! - times[0]!).toBeGreaterThan(850);
   });
+
+  it("shows a lost right before a missing consent, and that again afterwards", async () => {
+    answer({ status: 405 });
+    await webhook();
+    await system.startBridge();
+    await system.app("insert into orders values (1)");
+    const says = (words: string) => async (): Promise<boolean> => {
+      const row = (await state()) as { state: string; last_error: string } | undefined;
+      return row?.state === "held" && row.last_error.includes(words);
+    };
+    await eventually(says("has not consented"));
+    await system.look(`revoke select on orders from "${system.roles.admin}"`);
+    await eventually(says("may not read"));
+    await system.look(`grant select on orders to "${system.roles.admin}"`);
+    await eventually(says("has not consented"));
+    expect(sent()).toHaveLength(0);
+    answer(consent);
+    await system.settled();
+    expect(sent()).toHaveLength(1);
+    await eventually(async () => ((await state()) as { state: string }).state === "ok");
+  });
+
+  it("is asked by the next bridge, too, which sends what waits once it consents", async () => {
+    answer({});
+    await webhook();
+    const first = await system.startBridge();
+    await system.app("insert into orders values (1)");
+    await eventually(async () => (await queued()) === 1);
+    await system.caughtUp();
+    await first.stop();
+    answer(consent);
+    await system.startBridge();
+    await system.settled();
+    expect(sent()).toHaveLength(1);
+    await eventually(async () => ((await state()) as { state: string }).state === "ok");
+  });
 });
