@@ -35,30 +35,50 @@ export interface Means {
  * Never rejects.
  */
 export async function attempt(parcel: Parcel, webhook: Webhook, { transport, keys }: Means): Promise<Attempt> {
-  const frozen = parcel.request;
   const sentAtMs = Date.now();
-  const unsigned = { method: frozen.method, body: frozen.body, timeoutMs: webhook.timeoutMs, route: webhook.route };
   const { kept } = webhook;
   try {
-    const { url, authorization } = splitCredentials(frozen.url ?? webhook.requestUrl);
-    const headers = headersOf(parcel, webhook, keys, sentAtMs);
-    if (authorization !== null && !headers.some(([name]) => name.toLowerCase() === "authorization")) {
-      headers.push(["authorization", authorization]);
-    }
-    const request = { ...unsigned, url, headers };
+    const request = prepare(parcel, webhook, keys, sentAtMs);
     const keyIds = keys.idsOf(webhook, sentAtMs);
     return { id: parcel.id, request, result: await transport.send(request), keyIds, kept, sentAtMs };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
+    const { method, body, url } = parcel.request;
     return {
       id: parcel.id,
-      request: { ...unsigned, url: (frozen.url ?? webhook.requestUrl).replace(/\/\/[^/?#]*@/, "//"), headers: [] },
+      request: {
+        method,
+        body,
+        timeoutMs: webhook.timeoutMs,
+        route: webhook.route,
+        url: (url ?? webhook.requestUrl).replace(/\/\/[^/?#]*@/, "//"),
+        headers: [],
+      },
       result: { kind: "failure", errorClass: "invalid_request", message, durationMs: 0 },
       keyIds: [],
       kept,
       sentAtMs,
     };
   }
+}
+
+/**
+ * The request of an attempt, as it goes to the transport. Throws where the URL cannot be read.
+ * @param sentAtMs when it leaves, in milliseconds since 1970: part of what is signed
+ */
+export function prepare(
+  parcel: Parcel,
+  webhook: Webhook,
+  keys: Pick<KeyRing, "keysOf">,
+  sentAtMs: number,
+): TransportRequest {
+  const { method, body, url: frozenUrl } = parcel.request;
+  const { url, authorization } = splitCredentials(frozenUrl ?? webhook.requestUrl);
+  const headers = headersOf(parcel, webhook, keys, sentAtMs);
+  if (authorization !== null && !headers.some(([name]) => name.toLowerCase() === "authorization")) {
+    headers.push(["authorization", authorization]);
+  }
+  return { method, body, timeoutMs: webhook.timeoutMs, route: webhook.route, url, headers };
 }
 
 /** Headers that say who signed what: no configured header replaces them. */
@@ -70,7 +90,12 @@ const OUR_OWN = new Set([
   "content-length",
 ]);
 
-function headersOf({ id, request: frozen }: Parcel, webhook: Webhook, keys: Means["keys"], sentAtMs: number) {
+function headersOf(
+  { id, request: frozen }: Parcel,
+  webhook: Webhook,
+  keys: Pick<KeyRing, "keysOf">,
+  sentAtMs: number,
+): [string, string][] {
   const headers = signatureHeaders({
     keys: keys.keysOf(webhook, sentAtMs),
     formats: webhook.signatureFormats,
