@@ -1,20 +1,11 @@
 import type { Webhook } from "../match/webhook.ts";
-import {
-  begin,
-  CLOSED,
-  limitOf,
-  msUntilSettled,
-  note,
-  openMsLeft,
-  settle,
-  type Breaker,
-  type Circumstances,
-} from "./breaker.ts";
+import type { Breaker, Circumstances } from "./breaker.ts";
+import { begin, CLOSED, limitOf, msUntilSettled, note, openMsLeft, settle } from "./breaker.ts";
 import { gatherBatch, isByItself } from "./gather-batch.ts";
 import { batchOf, bundle, single, type Parcel } from "./parcel.ts";
+import { RateLimit } from "./rate-limit.ts";
 import { ReadyTickets } from "./ready-tickets.ts";
 import type { Ticket } from "./ticket.ts";
-import { TokenBucket } from "./token-bucket.ts";
 import type { TransportResult } from "./transport.ts";
 
 /** All its requests under way and no answer for so long: what else is there for it waits in the queue. */
@@ -31,9 +22,7 @@ export class Desk {
   #breaker: Breaker;
   /** Nothing is sent any more until somebody changes the webhook. */
   #isHalted = false;
-  /** Null: its webhook has no rate limit. */
-  #bucket: TokenBucket | null = null;
-  #batchSize = 1;
+  readonly #rate = new RateLimit();
   readonly #ready = new ReadyTickets();
   #sending = 0;
   #sendingBytes = 0;
@@ -66,9 +55,9 @@ export class Desk {
 
   /** What may be sent now, in one request; null where nothing may. */
   next(nowMs: number, packing: Packing): Parcel | null {
-    this.#keepTo(packing, nowMs);
-    const parcel = this.#msUntilToken(nowMs) > 0 ? null : this.#choose(nowMs, packing);
-    if (parcel !== null) this.#bucket?.take(nowMs);
+    this.#rate.keepTo(packing, nowMs);
+    const parcel = this.#rate.msUntilToken(nowMs) > 0 ? null : this.#choose(nowMs, packing);
+    if (parcel !== null) this.#rate.take(nowMs);
     return parcel;
   }
 
@@ -132,19 +121,9 @@ export class Desk {
     this.#isHalted = false;
   }
 
-  #keepTo({ rateLimit, batchSize }: Packing, nowMs: number): void {
-    this.#batchSize = batchSize;
-    if (rateLimit === null) this.#bucket = null;
-    else if (this.#bucket?.perSecond !== rateLimit) this.#bucket = new TokenBucket(rateLimit, nowMs);
-  }
-
-  #msUntilToken(nowMs: number): number {
-    return this.#bucket?.msUntilToken(nowMs) ?? 0;
-  }
-
   /** When `next` should be asked again though nothing happens, in ms from now; Infinity or 0: it need not. */
   msUntilWake(nowMs: number, packing: Packing): number {
-    const ms = this.pausedMs(nowMs) || this.#msUntilToken(nowMs) || this.msUntilNext(nowMs, packing);
+    const ms = this.pausedMs(nowMs) || this.#rate.msUntilToken(nowMs) || this.msUntilNext(nowMs, packing);
     return Math.min(ms === 0 ? Infinity : ms, msUntilSettled(this.#breaker, nowMs));
   }
 
@@ -156,7 +135,7 @@ export class Desk {
   /** Whether what comes in now would wait longer than is good for memory: it waits in the queue instead. */
   isClogged(nowMs: number): boolean {
     // What is beyond the rate takes its turn behind what waits in the queue already.
-    if (this.pausedMs(nowMs) > 0 || this.#msUntilToken(nowMs) > 0) return true;
+    if (this.pausedMs(nowMs) > 0 || this.#rate.msUntilToken(nowMs) > 0) return true;
     if (!this.#isBusy) return false;
     const isHeldBack = this.#sending >= this.#limit && this.#limit < this.#maxSending;
     return isHeldBack || nowMs - this.#answeredAtMs > STALLED_AFTER_MS;
@@ -175,7 +154,7 @@ export class Desk {
   /** True once, when there is room again that somebody waits for. */
   takeAwaited(): boolean {
     if (!this.#isAwaited || this.#roomAhead === 0) return false;
-    if (this.#bucket === null && this.#load > this.#limit) return false;
+    if (this.#rate.ahead === null && this.#load > this.#limit) return false;
     this.#isAwaited = false;
     return true;
   }
@@ -187,7 +166,7 @@ export class Desk {
 
   /** Whether nothing would be lost without it. */
   isIdle(nowMs: number): boolean {
-    return this.#load === 0 && this.#breaker === CLOSED && !this.#isHalted && (this.#bucket?.isFull(nowMs) ?? true);
+    return this.#load === 0 && this.#breaker === CLOSED && !this.#isHalted && this.#rate.isFull(nowMs);
   }
 
   /** Requests that may be under way at once. */
@@ -208,8 +187,8 @@ export class Desk {
    * where there is no rate limit.
    */
   get #roomAhead(): number | null {
-    if (this.#bucket === null) return null;
-    const ahead = this.#bucket.ahead * this.#batchSize;
+    const { ahead } = this.#rate;
+    if (ahead === null) return null;
     return this.#isBusy || this.#ready.count > ahead / 2 ? 0 : ahead - this.#ready.count;
   }
 }
