@@ -22,6 +22,11 @@ export interface DecodeOptions {
   readonly resumeAfter: Position;
   /** A leaf of a partitioned table whose first change (on this connection, or since it was altered) has arrived. */
   readonly onLeaf?: (leaf: Leaf) => void;
+  /**
+   * What somebody wrote into the WAL for Walhook (`pg_logical_emit_message` with the prefix `walhook`): anybody may, so
+   * it decides nothing. Again after a restart. Must not throw.
+   */
+  readonly onMessage?: (content: string) => void;
   /** Values of a row beyond it are left out, the longest first (see `parsePgoutput`). Default and at most 100,000,000. */
   readonly maxRowBytes?: number;
   /** Default 500. */
@@ -77,6 +82,7 @@ class Decoder {
       options.configurationOids,
       options.resumeAfter,
       options.maxRowBytes,
+      options.onMessage,
     );
     this.#builder = new ChunkBuilder(options.resumeAfter);
   }

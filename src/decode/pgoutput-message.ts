@@ -1,5 +1,8 @@
 import type { Lsn } from "../replication/lsn.ts";
 
+/** What a logical message (`pg_logical_emit_message`) that is meant for Walhook begins with. */
+export const MESSAGE_PREFIX = "walhook";
+
 /** A row as it is sent. */
 export interface Tuple {
   /** Text, null for NULL, undefined for an unchanged TOAST value and for one that makes the row too large. */
@@ -73,6 +76,8 @@ export type PgoutputMessage =
       readonly lsn: Lsn;
       readonly prefix: string;
       readonly contentBytes: number;
+      /** Only of a message to Walhook, see `MESSAGE_PREFIX`. */
+      readonly content?: string;
     }
   | RelationMessage
   | InsertMessage

@@ -1,14 +1,15 @@
 import { ByteReader } from "./byte-reader.ts";
 import { DecodeError } from "./decode-error.ts";
-import type {
-  DeleteMessage,
-  OldKind,
-  PgoutputMessage,
-  RelationColumn,
-  RelationMessage,
-  ReplicaIdentity,
-  Tuple,
-  UpdateMessage,
+import {
+  MESSAGE_PREFIX,
+  type DeleteMessage,
+  type OldKind,
+  type PgoutputMessage,
+  type RelationColumn,
+  type RelationMessage,
+  type ReplicaIdentity,
+  type Tuple,
+  type UpdateMessage,
 } from "./pgoutput-message.ts";
 
 /** No row is decoded beyond this: V8's strings end at 512 MiB, and a webhook of that size reaches nobody. */
@@ -165,14 +166,21 @@ function readTruncate(reader: ByteReader): PgoutputMessage {
   return { tag: "truncate", relationOids, cascade: (options & 1) !== 0, restartIdentity: (options & 2) !== 0 };
 }
 
+/** Anybody may write messages, of any length: ours are short. */
+const MAX_MESSAGE_BYTES = 8 * 1024 * 1024;
+
 /** Int8 flags (1: transactional), Int64 LSN, String prefix, Int32 length, the content. */
 function readLogicalMessage(reader: ByteReader): PgoutputMessage {
   const isTransactional = (reader.int8() & 1) === 1;
   const lsn = reader.lsn();
   const prefix = reader.name();
   const contentBytes = reader.uint32();
+  const message = { tag: "message", isTransactional, lsn, prefix, contentBytes } as const;
+  if (prefix === MESSAGE_PREFIX && contentBytes <= MAX_MESSAGE_BYTES) {
+    return { ...message, content: reader.text(contentBytes) };
+  }
   reader.skip(contentBytes);
-  return { tag: "message", isTransactional, lsn, prefix, contentBytes };
+  return message;
 }
 
 function oldKindOf(byte: number): OldKind {

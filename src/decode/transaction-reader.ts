@@ -35,6 +35,7 @@ export class TransactionReader {
   readonly #configurationOids: ReadonlyMap<number, ConfigurationTable>;
   readonly #resumeAfter: Position;
   readonly #maxRowBytes: number;
+  readonly #onMessage: (content: string) => void;
   #transaction: OpenTransaction | null = null;
   #frameBytes = 0;
   #unclaimedBytes = 0;
@@ -44,11 +45,13 @@ export class TransactionReader {
     configurationOids: ReadonlyMap<number, ConfigurationTable>,
     resumeAfter: Position,
     maxRowBytes: number = MAX_ROW_BYTES,
+    onMessage: (content: string) => void = () => {},
   ) {
     this.#relations = relations;
     this.#configurationOids = configurationOids;
     this.#resumeAfter = resumeAfter;
     this.#maxRowBytes = maxRowBytes;
+    this.#onMessage = onMessage;
   }
 
   /** Bytes (see `weightOf`) of frames read since the last pending thing; asking takes them. */
@@ -93,10 +96,13 @@ export class TransactionReader {
         return this.#begin(message);
       case "commit":
         return this.#commit(message, pending);
-      // A type's name, where a transaction came from, what somebody wrote into the log: nothing to hand on.
+      case "message":
+        // What others wrote into the log is nothing to us.
+        if (message.content !== undefined) this.#onMessage(message.content);
+        return;
+      // A type's name, where a transaction came from: nothing to hand on.
       case "type":
       case "origin":
-      case "message":
         return;
       default:
         return message satisfies never;

@@ -98,6 +98,18 @@ const GOLDEN: readonly (readonly [name: string, hex: string, message: object])[]
     "4d010000000001b8d3507072650000000007636f6e74656e74",
     { tag: "message", isTransactional: true, lsn: 0x1b8d350n, prefix: "pre", contentBytes: 7 },
   ],
+  [
+    "logical Message to Walhook",
+    "4d000000000001b8d35077616c686f6f6b00000000037b22c3",
+    {
+      tag: "message",
+      isTransactional: false,
+      lsn: 0x1b8d350n,
+      prefix: "walhook",
+      contentBytes: 3,
+      content: '{"\uFFFD',
+    },
+  ],
   ["Origin", "4f00000000000010004e6f646500", { tag: "origin", lsn: 0x1000n, name: "Node" }],
 ];
 
