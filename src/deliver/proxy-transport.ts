@@ -1,18 +1,10 @@
-import type { ClientRequest } from "node:http";
-import type { LookupFunction } from "node:net";
 import fetch, { FetchError, type Response } from "node-fetch";
-import { ProxyAgent } from "proxy-agent";
 import { BlockedAddressError, guardedLookup, type LookupAll } from "./address-connect.ts";
 import type { AddressGuard } from "./address-guard.ts";
 import { classifyFailure } from "./error-class.ts";
-import { Opening, peerOf } from "./opening.ts";
+import { ProxyError, RequestAgent } from "./request-agent.ts";
 import type { TlsOptions } from "./tls-profiles.ts";
 import { MAX_RESPONSE_BYTES, type TransportRequest, type TransportResult, type Trip } from "./transport.ts";
-
-/** The proxy did not do its part: nothing has reached the receiver, or nobody can tell. */
-class ProxyError extends Error {
-  readonly code: string = "PROXY_FAILED";
-}
 
 /** Through which proxy, and how. */
 export interface ProxyHop {
@@ -51,7 +43,7 @@ export class ProxyTransport {
     const fail = (error: unknown): TransportResult => {
       const durationMs = performance.now() - startedAt;
       const late = Object.assign(new Error(`no complete answer within ${request.timeoutMs} ms`), { code: "DEADLINE" });
-      const cause = deadline.signal.aborted ? late : (agent?.refused ?? plainCause(error));
+      const cause = deadline.signal.aborted ? late : (agent?.failure ?? plainCause(error));
       const { errorClass, message } = classifyFailure(cause);
       const isProxys = errorClass === "proxy" || (agent?.isThrough === false && !OUR_OWN_CLASSES.has(errorClass));
       const trip = tripSoFar();
@@ -109,76 +101,6 @@ export class ProxyTransport {
 
 /** Failures that say nothing of the proxy. */
 const OUR_OWN_CLASSES: ReadonlySet<string> = new Set(["blocked_address", "invalid_request", "timeout"]);
-
-/** One request's agent, which knows whether the proxy has let it through, and whether its address was refused. */
-class RequestAgent extends ProxyAgent {
-  isThrough = false;
-  refused: BlockedAddressError | null = null;
-  /** All until the way to the receiver stands is its `connectMs`: what the proxy does of it is not told apart. */
-  readonly opening: Opening = new Opening();
-
-  readonly #target: string;
-  /** The proxy is told the whole URL, in the request's first line, instead of making a tunnel. */
-  readonly #namesTarget: boolean;
-
-  constructor(options: {
-    readonly target: URL;
-    readonly proxy: URL;
-    readonly lookup: LookupFunction | undefined;
-    readonly tls: TlsOptions;
-    readonly timeoutMs: number;
-    readonly signal: AbortSignal;
-  }) {
-    // What is between may wrap the error beyond recognition.
-    const lookup: LookupFunction | undefined =
-      options.lookup &&
-      ((host, how, callback) =>
-        options.lookup!(host, how, (error, ...found) => {
-          if (error instanceof BlockedAddressError) this.refused = error;
-          callback(error, ...found);
-        }));
-    super({
-      ...options.tls,
-      ...(lookup === undefined ? {} : { lookup, socketOptions: { lookup } }),
-      timeout: options.timeoutMs,
-      signal: options.signal,
-      getProxyForUrl: () => options.proxy.href,
-    });
-    const { origin, pathname, search } = options.target;
-    this.#target = origin + pathname + search;
-    this.#namesTarget = options.target.protocol === "http:" && /^https?:$/.test(options.proxy.protocol);
-  }
-
-  override async connect(req: ClientRequest, options: Parameters<ProxyAgent["connect"]>[1]) {
-    this.#watch(req);
-    // Without this, a proxy's own answer to CONNECT would be taken for the receiver's: 204 for a success.
-    req.once("proxyConnect", ({ statusCode }: { readonly statusCode?: number }) => {
-      if (statusCode === undefined || statusCode === 200) this.isThrough = true;
-      else req.destroy(new ProxyError(`it answered CONNECT with HTTP ${statusCode}`));
-    });
-    // SOCKS has only this one.
-    req.once("proxy", () => {
-      if (!req.destroyed) this.isThrough = true;
-    });
-    // Else it would be made of the Host header, and of a path such as `//169.254.169.254/`: not of what was judged.
-    if (this.#namesTarget) req.path = this.#target;
-    return super.connect(req, options);
-  }
-
-  #watch(req: ClientRequest): void {
-    const startedAt = performance.now();
-    req.once("socket", (socket) => {
-      const connectedAt = performance.now();
-      this.opening.connectMs = connectedAt - startedAt;
-      this.opening.remoteAddress = peerOf(socket);
-      // To a proxy that speaks TLS itself it belongs to the connection.
-      if (!this.#target.startsWith("https:")) return;
-      socket.once("secureConnect", () => {
-        this.opening.tlsMs = performance.now() - connectedAt;
-      });
-    });
-  }
-}
 
 /** node-fetch wraps what happened into a text with the URL. */
 function plainCause(error: unknown): unknown {

@@ -119,7 +119,7 @@ describe.each(["no proxy", ...PROXIES])("a request through %s", (way) => {
     const result = await transport().send(server.url);
     // An HTTP proxy reads them itself.
     if (result.kind === "response") expect(result.statusCode).toBe(502);
-    else expect(result.errorClass).toBe("network");
+    else expect(result.errorClass).toBe("protocol");
     server.close();
   });
   it("does not unpack an answer that is compressed all the same", async () => {
