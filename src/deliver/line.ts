@@ -1,0 +1,28 @@
+import { Client, type Dispatcher } from "undici";
+import type { GuardedConnector } from "./address-connect.ts";
+import type { Opening } from "./opening.ts";
+
+/** What a request is dispatched with, so that it learns over which line it goes. */
+export interface LineOptions extends Dispatcher.DispatchOptions {
+  readonly exchange: { line: Line | null };
+}
+
+/** A client of one connection at a time, which knows how that one was made: undici shows a request nothing of it. */
+export class Line extends Client {
+  /** Of the present connection; null: none was dialled yet. */
+  opening: Opening | null = null;
+
+  constructor(origin: string | URL, options: object, connector: GuardedConnector) {
+    super(origin, {
+      ...options,
+      connect: (...dialling) => {
+        this.opening = connector(...dialling);
+      },
+    });
+  }
+
+  override dispatch(options: LineOptions, handler: Dispatcher.DispatchHandler): boolean {
+    options.exchange.line = this;
+    return super.dispatch(options, handler);
+  }
+}
