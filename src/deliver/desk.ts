@@ -97,10 +97,12 @@ export class Desk {
   }
 
   end({ request }: Parcel, result: TransportResult, at: Omit<Circumstances, "maxSending">): void {
+    const { nowMs, scheduleMs, attempts } = at;
     this.#sending--;
     this.#sendingBytes -= request.body.length;
-    this.#answeredAtMs = at.nowMs;
-    this.#breaker = note(this.#breaker, result, { ...at, maxSending: this.#maxSending });
+    this.#answeredAtMs = nowMs;
+    // Not by spreading: that takes half a microsecond.
+    this.#breaker = note(this.#breaker, result, { nowMs, scheduleMs, attempts, maxSending: this.#maxSending });
   }
 
   /** True where its breaker closes now, since nothing more was there to be sent. */
