@@ -104,3 +104,40 @@ describe("a request", () => {
     expect(receiver.requests).toHaveLength(before);
   });
 });
+
+describe("a connection that is closed when a request comes", () => {
+  /** Closes each connection at its so many-th request, without an answer. */
+  async function closingAt(nth: number): Promise<Server & { readonly seen: string[] }> {
+    const seen: string[] = [];
+    const server = createServer((socket) => {
+      let count = 0;
+      socket.on("error", () => {});
+      socket.on("data", (chunk) => {
+        seen.push(/webhook-id: (.*)\r/.exec(chunk.toString())?.[1] ?? "");
+        if (++count >= nth) socket.destroy();
+        else socket.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return Object.assign(server, { seen });
+  }
+  const send = (server: Server, id: string) =>
+    transport.send(request(urlOf(server), { headers: [["webhook-id", id]] }));
+
+  it("was kept from an earlier one: it is sent once more, at once, over a new one", async () => {
+    const server = await closingAt(2);
+    await send(server, "msg_1");
+    await new Promise((resolve) => setImmediate(resolve));
+    const result = await send(server, "msg_2");
+    expect(result).toMatchObject({ kind: "response", statusCode: 200 });
+    expect(result.trip?.connectMs).toBeGreaterThan(0);
+    expect(server.seen).toEqual(["msg_1", "msg_2", "msg_2"]);
+    server.close();
+  });
+  it("was made for it: that is a failure, and nothing is sent twice", async () => {
+    const server = await closingAt(1);
+    expect(await send(server, "msg_1")).toMatchObject({ kind: "failure", errorClass: "reset" });
+    expect(server.seen).toEqual(["msg_1"]);
+    server.close();
+  });
+});

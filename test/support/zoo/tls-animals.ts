@@ -1,3 +1,4 @@
+import { createSecureServer } from "node:http2";
 import { createServer as createTlsServer, type ServerOptions } from "node:https";
 import { createServer } from "node:net";
 import { CERTIFICATES, EXPIRED, SELF_SIGNED } from "../certificates.ts";
@@ -53,6 +54,12 @@ export const TLS_ANIMALS: readonly Animal[] = [
       ),
   },
   {
+    does: "offers HTTP/2 beside HTTP/1.1",
+    outcome: "delivered",
+    errorClass: "",
+    open: overHttp2,
+  },
+  {
     does: "speaks TLS where the URL is http",
     outcome: "tried again",
     errorClass: "reset",
@@ -68,4 +75,12 @@ const secure = (port: number): string => `https://localhost:${port}/`;
 async function overTls(options: ServerOptions, host = "127.0.0.1"): Promise<Den> {
   const server = createTlsServer(options, (message, response) => message.on("end", () => response.end("ok")).resume());
   return await listen(server, host, (port) => `https://${host === "127.0.0.1" ? "localhost" : host}:${port}/`);
+}
+
+/** Answers 200 to HTTP/1.1 alone. */
+async function overHttp2(): Promise<Den> {
+  const server = createSecureServer({ ...CERTIFICATES.server, allowHTTP1: true }, (message, response) => {
+    message.on("end", () => response.writeHead(message.httpVersion === "1.1" ? 200 : 500).end("ok")).resume();
+  });
+  return await listen(server, undefined, secure);
 }
