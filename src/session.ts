@@ -22,6 +22,7 @@ import { Conditions } from "./match/conditions.ts";
 import { InForce } from "./match/in-force.ts";
 import { Matcher } from "./match/matcher.ts";
 import { RightsWatch } from "./match/rights-watch.ts";
+import { Answerer } from "./preview/answerer.ts";
 import { fencedError, showStopped, takeOver } from "./record/bridge-row.ts";
 import { CheckpointWriter } from "./record/checkpoint-writer.ts";
 import { InFlight } from "./record/in-flight.ts";
@@ -161,6 +162,19 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     keep(new LogPartitions(db, settings.retentionDays)).start();
     keep(new UnusedConditions(db)).start();
     const leaves = keep(new LeafIdentities(db));
+    const answerer = keep(
+      new Answerer({
+        pool,
+        transport,
+        connection: connectionConfig(settings.databaseUrl, `${APPLICATION_NAME} preview`),
+        conditionTimeoutMs: settings.conditionTimeoutMs,
+        places: { env: process.env, folder: settings.secretsFolder },
+        maxBodyBytes: settings.maxBodyBytes,
+        drainMs: settings.drainMs,
+        onAttempt,
+      }),
+    );
+    answerer.start();
     const matcher = new Matcher(inForce, () => rights.held, conditions);
 
     const delivered$: Observable<void> = stream.frames.pipe(
@@ -170,6 +184,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         resumeAfter: resumption.position,
         maxRowBytes: settings.maxRowBytes,
         onLeaf: (leaf) => leaves.notice(leaf),
+        onMessage: (content) => answerer.notice(content),
       }),
       map(toEventChunk),
       gatherMap({

@@ -16,6 +16,7 @@ const REQUEST_HEADERS: ReadonlySet<string> = new Set([
   "user-agent",
   "webhook-id",
   "webhook-request-origin",
+  "webhook-test",
   "webhook-timestamp",
 ]);
 

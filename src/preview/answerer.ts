@@ -1,0 +1,175 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import type { SecretPlaces } from "../deliver/secret-reference.ts";
+import type { Transport } from "../deliver/transport.ts";
+import { Conditions } from "../match/conditions.ts";
+import { Doorbell } from "./doorbell.ts";
+import { Previewer, type PreviewMeans } from "./previewer.ts";
+import type { Question } from "./question.ts";
+import { logTest, sendTest } from "./send-test.ts";
+
+/** What `walhook.emit` writes into the WAL. Anybody can, so nothing in it is to be relied on. */
+type Message =
+  | {
+      readonly kind: "preview";
+      readonly token: string;
+      /** When nobody waits any more, by the server's clock. */
+      readonly untilMs: number;
+      readonly question: Question;
+    }
+  | { readonly kind: "test"; readonly token: string };
+
+/** What waits for its turn; more are dropped, and whoever asked is told that the bridge is busy. */
+const MOST_WAITING = 100;
+const MOST_TESTS = 20;
+/** How far the server's clock may be from ours. */
+const CLOCK_MS = 60_000;
+/** A commit is in the stream before everybody sees it, with synchronous replication long before. */
+const TEST_TRIES = 12;
+
+export interface AnswererOptions {
+  readonly pool: pg.Pool;
+  readonly transport: Transport;
+  /** For conditions, which have connections of their own. */
+  readonly connection: pg.ClientConfig;
+  readonly conditionTimeoutMs: number;
+  readonly places: SecretPlaces;
+  readonly maxBodyBytes: number;
+  /** How long `close` waits for tests under way. */
+  readonly drainMs: number;
+  readonly onAttempt: (record: AttemptRecord) => void;
+}
+
+/**
+ * Answers what is asked of the running bridge from SQL, beside the pipe, whose events never wait for it. Whatever goes
+ * wrong here is told to who asked, or to nobody: it never ends the session.
+ */
+export class Answerer {
+  readonly #options: AnswererOptions;
+  readonly #doorbell: Doorbell;
+  #waiting: (Message & { readonly kind: "preview" })[] = [];
+  readonly #tests = new Set<Promise<void>>();
+  #answering: Promise<void> = Promise.resolve();
+  #isAnswering = false;
+  #isClosed = false;
+
+  constructor(options: AnswererOptions) {
+    this.#options = options;
+    this.#doorbell = new Doorbell(options.pool);
+  }
+
+  start(): void {
+    this.#doorbell.start();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#waiting = [];
+    await this.#doorbell.close();
+    const late = new AbortController();
+    await Promise.race([
+      Promise.all([this.#answering, ...this.#tests]),
+      sleep(this.#options.drainMs, undefined, { signal: late.signal }).catch(() => {}),
+    ]);
+    late.abort();
+  }
+
+  /** A message of the stream. Returns at once, and never throws. */
+  notice(content: string): void {
+    if (this.#isClosed) return;
+    const message = parse(content);
+    if (message === null) return;
+    if (message.kind === "test") {
+      if (this.#tests.size >= MOST_TESTS) return;
+      const test = this.#test(message.token)
+        .catch(() => {})
+        .finally(() => this.#tests.delete(test));
+      this.#tests.add(test);
+    } else if (this.#waiting.length < MOST_WAITING && Date.now() < message.untilMs + CLOCK_MS) {
+      this.#waiting.push(message);
+      if (this.#isAnswering) return;
+      this.#isAnswering = true;
+      this.#answering = this.#answerAll();
+    }
+  }
+
+  async #answerAll(): Promise<void> {
+    for (let message = this.#waiting.shift(); message !== undefined; message = this.#waiting.shift()) {
+      await this.#answer(message).catch(() => {});
+    }
+    this.#isAnswering = false;
+  }
+
+  async #answer({ token, untilMs, question }: Message & { readonly kind: "preview" }): Promise<void> {
+    const { webhookId } = question;
+    const answer = await this.#with(question, async (previewer) => ({
+      webhookId,
+      rows: await previewer.previewAll(),
+    })).catch((error: unknown) => ({ webhookId, error: error instanceof Error ? error.message : String(error) }));
+    await this.#options.pool.query("select walhook.answer_question($1, $2, $3)", [
+      token,
+      Math.trunc(untilMs),
+      JSON.stringify(answer),
+    ]);
+  }
+
+  async #test(token: string): Promise<void> {
+    const { pool, transport, onAttempt } = this.#options;
+    const question = await this.#take(token);
+    if (question === null) return;
+    const record = await this.#with(question, (previewer) => sendTest(previewer, question, transport));
+    onAttempt(record);
+    const client = await pool.connect();
+    try {
+      await logTest(client, record);
+    } finally {
+      client.release();
+    }
+  }
+
+  /** Once: a test that is read in the WAL again, after a crash, is not sent again. */
+  async #take(token: string): Promise<Question | null> {
+    for (let tries = 0; tries < TEST_TRIES && !this.#isClosed; tries++) {
+      if (tries > 0) await sleep(2 ** tries);
+      const { rows } = await this.#options.pool.query<{ content: Question | null }>(
+        "select walhook.take_test($1) as content",
+        [token],
+      );
+      const content = rows[0]?.content ?? null;
+      if (content !== null) return content;
+    }
+    return null;
+  }
+
+  async #with<T>(question: Question, use: (previewer: Previewer) => Promise<T>): Promise<T> {
+    const { pool, connection, conditionTimeoutMs, places, maxBodyBytes } = this.#options;
+    const conditions = new Conditions({ connection, timeoutMs: conditionTimeoutMs });
+    try {
+      const means: PreviewMeans = { conditions, places, maxBodyBytes, unsignedBecause: null };
+      const client = await pool.connect();
+      let previewer: Previewer;
+      try {
+        previewer = await Previewer.open(client, question, means);
+      } finally {
+        client.release();
+      }
+      return await use(previewer);
+    } finally {
+      await conditions.close();
+    }
+  }
+}
+
+function parse(content: string): Message | null {
+  try {
+    const message = JSON.parse(content) as Partial<Message> | null;
+    if (typeof message?.token !== "string") return null;
+    if (message.kind === "test") return { kind: "test", token: message.token };
+    const isWhole =
+      message.kind === "preview" && typeof message.untilMs === "number" && typeof message.question === "object";
+    return isWhole ? (message as Message & { readonly kind: "preview" }) : null;
+  } catch {
+    return null;
+  }
+}
