@@ -45,17 +45,20 @@ describe("a webhook's proxy", () => {
 
 describe("what a webhook says of its transport", () => {
   it.each([
-    ["proxy", "'ftp://proxy:21'", "webhook_proxy_is_url"],
-    ["proxy", "'pac+http://proxy/file.pac'", "webhook_proxy_is_url"],
-    ["proxy", "'http://me:secret@proxy:3128'", "webhook_proxy_is_url"],
-    ["proxy", "'http://proxy/path'", "webhook_proxy_is_url"],
-    ["proxy", "''", "webhook_proxy_is_url"],
-    ["tls_profile", "'../etc'", "webhook_tls_profile_is_name"],
-    ["tls_profile", "''", "webhook_tls_profile_is_name"],
-    ["tls_min_version", "'1.1'", "webhook_tls_min_version_is_known"],
-  ])("is refused where %s is %s", async (column, value, constraint) => {
+    ["proxy", "'ftp://proxy:21'", "is no URL of a proxy"],
+    ["proxy", "'pac+http://proxy/file.pac'", "is no URL of a proxy"],
+    ["proxy", "'http://me:secret@proxy:3128'", "is no URL of a proxy"],
+    ["proxy", "'http://proxy/path'", "is no URL of a proxy"],
+    ["proxy", "''", "is no URL of a proxy"],
+    ["tls_profile", "'../etc'", "is no name"],
+    ["tls_profile", "''", "is no name"],
+    ["tls_min_version", "'1.1'", "tls_min_version is"],
+  ])("is refused where %s is %s", async (column, value, words) => {
     await system.webhook("w", "orders", "after_insert");
-    await expect(system.admin(`update walhook.webhook set ${column} = ${value}`)).rejects.toMatchObject({ constraint });
+    await expect(system.admin(`update walhook.webhook set ${column} = ${value}`)).rejects.toMatchObject({
+      message: expect.stringContaining(words),
+      hint: expect.any(String),
+    });
   });
   it.each(["http://proxy:3128", "https://proxy", "socks5h://[fd00::1]:1080/", "socks4a://10.0.0.1:1080", "direct"])(
     "may be the proxy %s",
