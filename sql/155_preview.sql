@@ -191,8 +191,10 @@ begin
     perform set_config('search_path', path, true);
     execute format(
       $statement$select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('row', pg_catalog.to_jsonb(q.docs), 'old', pg_catalog.to_jsonb(q.olds), 'leaf', q.leaf, 'xid', q.xid))
-        from (select array[%1$s]::pg_catalog.text[] as docs, array[%2$s]::pg_catalog.text[] as olds, doc.tableoid::pg_catalog.int8 as leaf, doc.xmin::pg_catalog.text::pg_catalog.int8 as xid
-                from %3$I.%4$I as doc, lateral pg_catalog.jsonb_populate_record(doc.*, $1) as walhook_old
+        from (select array[%1$s]::pg_catalog.text[] as docs,
+                     (select array[%2$s]::pg_catalog.text[] from pg_catalog.jsonb_populate_record(doc.*, $1) as walhook_old) as olds,
+                     doc.tableoid::pg_catalog.int8 as leaf, doc.xmin::pg_catalog.text::pg_catalog.int8 as xid
+                from %3$I.%4$I as doc
                where (
 %5$s
 ) %6$s limit $2) as q$statement$,

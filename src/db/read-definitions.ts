@@ -45,7 +45,8 @@ export async function readDefinition(
   webhookId: number,
   withSecrets = true,
 ): Promise<WebhookDefinition | null> {
-  await client.query(`begin isolation level repeatable read read only; ${pinStatements("local")}`);
+  const limits = "set local lock_timeout = '1s'; set local statement_timeout = '5s'";
+  await client.query(`begin isolation level repeatable read read only; ${limits}; ${pinStatements("local")}`);
   try {
     return (await readDefinitions(client, webhookId, withSecrets)).get(webhookId) ?? null;
   } finally {

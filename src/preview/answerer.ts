@@ -27,6 +27,8 @@ const MOST_TESTS = 20;
 const CLOCK_MS = 60_000;
 /** A commit is in the stream before everybody sees it, with synchronous replication long before. */
 const TEST_TRIES = 12;
+/** Answers that nobody took are cleared away after a minute. */
+const SWEEP_AFTER_MS = 61_000;
 
 export interface AnswererOptions {
   readonly pool: pg.Pool;
@@ -52,6 +54,7 @@ export class Answerer {
   readonly #tests = new Set<Promise<void>>();
   #answering: Promise<void> = Promise.resolve();
   #isAnswering = false;
+  #sweep: NodeJS.Timeout | null = null;
   #isClosed = false;
 
   constructor(options: AnswererOptions) {
@@ -61,11 +64,13 @@ export class Answerer {
 
   start(): void {
     this.#doorbell.start();
+    void this.#clearUp();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#waiting = [];
+    if (this.#sweep !== null) clearTimeout(this.#sweep);
     await this.#doorbell.close();
     const late = new AbortController();
     await Promise.race([
@@ -112,6 +117,14 @@ export class Answerer {
       Math.trunc(untilMs),
       JSON.stringify(answer),
     ]);
+    this.#sweep ??= setTimeout(() => {
+      this.#sweep = null;
+      void this.#clearUp();
+    }, SWEEP_AFTER_MS).unref();
+  }
+
+  async #clearUp(): Promise<void> {
+    await this.#options.pool.query("select walhook.answer_question(null, 0, null)").catch(() => {});
   }
 
   async #test(token: string): Promise<void> {
