@@ -6,6 +6,7 @@ import { install } from "./install.ts";
 import { keysGenerate } from "./keys-generate.ts";
 import { keysJwks } from "./keys-jwks.ts";
 import { listen } from "./listen.ts";
+import { preview } from "./preview.ts";
 import { run } from "./run.ts";
 import { schedule } from "./schedule.ts";
 import { sign } from "./sign.ts";
@@ -18,6 +19,7 @@ export const COMMANDS: readonly Command[] = [
   run,
   check,
   health,
+  preview,
   schedule,
   keysGenerate,
   keysJwks,

@@ -46,12 +46,14 @@ export class Previewer {
   readonly #question: Question;
   readonly #relation: Relation;
   readonly #inForce: InForce;
+  readonly #isSecured: boolean;
   readonly #means: PreviewMeans;
 
   private constructor(question: Question, relation: Relation, definition: WebhookDefinition, means: PreviewMeans) {
     this.#question = question;
     this.#relation = relation;
     this.#means = means;
+    this.#isSecured = definition.webhook["enable_security"] === "t";
     this.keys = new KeyRing(means.places);
     // Whether it is enabled and watches for the event is said beside what it would send.
     const watching = { ...definition.webhook, enabled: "t", webhook_docevent: question.event };
@@ -95,8 +97,7 @@ export class Previewer {
     if (order.kind !== "request") return { ...known, ...nothing, fires: false, reason: joined(reason, order.reason) };
     try {
       const { method, url, headers, body } = this.requestOf(this.parcelOf(order));
-      const isWanted = this.webhook.secrets.length > 0 || this.#means.unsignedBecause !== null;
-      const remark = isWanted ? this.#means.unsignedBecause : null;
+      const remark = this.#isSecured ? this.#means.unsignedBecause : null;
       return {
         ...known,
         fires: reason === null,
