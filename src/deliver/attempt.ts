@@ -106,6 +106,7 @@ function headersOf(
   if (webhook.handshakeOrigin !== null) headers.push([ORIGIN_HEADER, webhook.handshakeOrigin]);
   const signed = headers.length;
   headers.push(["content-type", frozen.contentType], ["user-agent", USER_AGENT]);
+  if (webhook.headers.length === 0 && frozen.headers.length === 0) return headers;
   const rendered = new Set(frozen.headers.map(([name]) => name.toLowerCase()));
   const replace = (name: string, value: string): void => {
     const lower = name.toLowerCase();

@@ -1,8 +1,13 @@
 import type { Attempt } from "./attempt.ts";
 import type { AttemptRecord, BodyKept, Outcome } from "./attempt-record.ts";
 import { loggedRequestHeaders, loggedResponseHeaders, withoutSecrets } from "./logged-headers.ts";
+import { remember } from "../remember.ts";
 import type { Ticket } from "./ticket.ts";
 import type { TransportResult } from "./transport.ts";
+
+// The deliveries of a batch share one attempt.
+const requestHeadersOf = remember(loggedRequestHeaders);
+const responseHeadersOf = remember(loggedResponseHeaders);
 
 /**
  * The attempt as a row of the log.
@@ -32,9 +37,9 @@ export function toRecord(
     error: isResponse ? (isSuccess ? null : describeStatus(result)) : result.message,
     url: request.url,
     method: request.method,
-    requestHeaders: loggedRequestHeaders(request.headers),
+    requestHeaders: requestHeadersOf(request.headers),
     requestBody: isFirst && kept.requestBytes !== 0 ? firstBytes(body, kept.requestBytes) : null,
-    responseHeaders: isResponse ? loggedResponseHeaders(result.headers) : null,
+    responseHeaders: isResponse ? responseHeadersOf(result.headers) : null,
     responseBody: isResponse && isFirst ? firstOfText(result.body, kept.responseBytes) : null,
     requestBytes: body.length,
     bodyKept: isFirst ? keptOf(body, kept.requestBytes) : "batch",

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import { remember } from "../remember.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { copyMicroseconds, copyRows, copyText, copyTime, NULL } from "./copy-text.ts";
 
@@ -46,11 +47,18 @@ export async function copyToLog(client: pg.ClientBase, records: readonly Attempt
   await copyRows(client, { table: "walhook.webhook_request_log", columns: COLUMNS }, records, toLogLine);
 }
 
+const sentAt = remember(copyTime);
+const committedAt = remember(copyMicroseconds);
+const lsn = remember(formatLsn);
+// The deliveries of a batch share their headers, which are one object.
+const requestHeaders = remember(copyHeaders);
+const responseHeaders = remember(copyHeaders);
+
 /** One attempt in COPY's text format. */
 export function toLogLine(record: AttemptRecord): string {
   const { delivery, trip } = record;
   return [
-    copyTime(record.sentAtMs),
+    sentAt(record.sentAtMs),
     delivery.id,
     record.attempt,
     record.requestId ?? NULL,
@@ -65,14 +73,14 @@ export function toLogLine(record: AttemptRecord): string {
     copyMs(record.durationMs),
     record.errorClass ?? NULL,
     copyText(record.error),
-    formatLsn(delivery.position.commitLsn),
+    lsn(delivery.position.commitLsn),
     delivery.xid,
-    copyMicroseconds(delivery.commitTimeUs),
+    committedAt(delivery.commitTimeUs),
     copyText(record.url),
     record.method ?? NULL,
-    record.requestHeaders === null ? NULL : copyText(JSON.stringify(record.requestHeaders)),
+    requestHeaders(record.requestHeaders),
     record.requestBody === null ? NULL : copyText(record.requestBody.toString("utf8")),
-    record.responseHeaders === null ? NULL : copyText(JSON.stringify(record.responseHeaders)),
+    responseHeaders(record.responseHeaders),
     copyText(record.responseBody),
     copyMs(trip?.dnsMs),
     copyMs(trip?.connectMs),
@@ -83,6 +91,10 @@ export function toLogLine(record: AttemptRecord): string {
     record.requestBytes ?? NULL,
     record.bodyKept ?? NULL,
   ].join("\t");
+}
+
+function copyHeaders(headers: Readonly<Record<string, string>> | null): string {
+  return headers === null ? NULL : copyText(JSON.stringify(headers));
 }
 
 function copyMs(ms: number | null | undefined): string {
