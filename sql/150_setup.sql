@@ -9,16 +9,24 @@ create or replace function walhook.doctype_problems(relation oid, reader oid,
     out events text[], out is_refused boolean, out problem text, out remedy text) returns setof record
   language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-  with doctype as (
+  with doctype as materialized (
     select c.oid, c.relkind, c.relpersistence, c.relnamespace,
            exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'docstatus' and not a.attisdropped
                      and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)) as is_submittable,
            exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) as has_key,
            exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate) as has_immediate_key,
-           walhook.is_published(c.oid, 'walhook_insert') as in_insert, walhook.is_published(c.oid, 'walhook_all') as in_all,
+           exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = 'walhook_insert' and r.prrelid = c.oid) as in_insert,
+           exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = 'walhook_all' and r.prrelid = c.oid) as in_all,
            (select n.nspowner from pg_namespace n where n.nspname = 'walhook') as keeper
       from pg_class c where c.oid = doctype_problems.relation
-  ), event as (
+  ), author as materialized (
+    select a.problem, a.remedy from walhook.author_problem(doctype_problems.reader, doctype_problems.relation) a
+  ), broken as materialized (
+    -- Only where something is published, or was: the question is not cheap, and this is asked of every table.
+    select p.problem from walhook.publication_problems() p
+     where (p.relation = doctype_problems.relation or p.relation is null)
+       and exists (select from walhook.published m where m.relation = doctype_problems.relation)
+  ), event as materialized (
     -- As walhook.needs has it, of a webhook for this event alone.
     select e.n, e.name, e.name <> all ('{after_insert,on_truncate}')
              or (e.name = 'after_insert' and d.relkind = 'p' and d.has_immediate_key) as wants_all,
@@ -27,15 +35,19 @@ as $$
            e.name = any ('{on_submit,on_cancel,on_update_after_submit}') as wants_docstatus
       from doctype d, unnest('{after_insert,on_update,on_change,on_trash,on_submit,on_cancel,on_update_after_submit,on_truncate}'::text[])
              with ordinality as e (name, n)
-  ), member as (
+  ), member as materialized (
     select c.oid, c.relowner, c.relreplident, o.suffices, f.problem, f.remedy, not pg_has_role(d.keeper, c.relowner, 'USAGE') as is_foreign,
            case when c.reltoastrelid = 0 then 0 else pg_relation_size(c.reltoastrelid) end as toast_bytes
       from doctype d
      cross join lateral unnest(walhook.members(d.oid)) m (oid)
       join pg_class c on c.oid = m.oid
      cross join lateral walhook.own_identity(c.oid) o
-     cross join lateral walhook.full_identity_problem(c.oid) f
-  ), full_need as (
+      -- Nor is this one.
+      left join lateral (
+        select p.problem, p.remedy from walhook.full_identity_problem(c.oid) p
+         where exists (select from pg_publication o where o.pubname not in ('walhook_all', 'walhook_insert'))
+            or exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attgenerated = 'v' and not a.attisdropped)) f on true
+  ), full_need as materialized (
     -- Those that would be given REPLICA IDENTITY FULL for this event.
     select e.n, m.oid, m.toast_bytes, m.problem, m.remedy
       from event e, member m
@@ -46,7 +58,7 @@ as $$
       from doctype d, event e where d.relpersistence = 'u'
     union all
     select 2, e.n, e.name, true, a.problem, a.remedy
-      from doctype d, event e, lateral walhook.author_problem(doctype_problems.reader, d.oid) a where a.problem is not null
+      from event e, author a where a.problem is not null
     union all
     select 20, e.n, e.name, true, 'it has no column docstatus of an integer type (0 draft, 1 submitted, 2 cancelled)',
            'Use on_update or on_change, with a condition on the column that tells it.'
@@ -77,7 +89,7 @@ as $$
       from full_need f join event e on e.n = f.n group by f.n, e.name having sum(f.toast_bytes) > 8 * 1024 * 1024
     union all
     select 8, e.n, e.name, false, p.problem || ': changes do not reach the bridge', 'walhook accept-gap'
-      from event e, walhook.publication_problems() p where p.relation = doctype_problems.relation or p.relation is null
+      from event e, broken p
     union all
     select 9, e.n, e.name, false, format('wal_level is %s: nothing can be delivered', current_setting('wal_level')),
            'alter system set wal_level = logical; then restart the server.'
@@ -135,7 +147,8 @@ create or replace view walhook.doctype with (security_barrier) as
        from walhook.doctype_problems(c.oid, current_user::regrole)
               with ordinality as d (events, is_refused, problem, remedy, n)) found
    where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence in ('p', 'u')
-     and n.nspname not in ('pg_catalog', 'information_schema', 'walhook', 'walhook_condition') and n.nspname !~ '^pg_(toast|temp)';
+     and (n.nspname not in ('pg_catalog', 'information_schema', 'walhook', 'walhook_condition') and n.nspname !~ '^pg_(toast|temp)'
+          or c.oid = 'walhook.alert'::regclass);
 comment on view walhook.doctype is
   'Every table that could be watched, one row each: what it is, for which events a webhook of yours would be taken now, and what is in the way of the others.';
 comment on column walhook.doctype.webhook_doctype is 'The table; of a partitioned table its root.';

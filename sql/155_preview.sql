@@ -213,7 +213,8 @@ begin
   end if;
   return jsonb_build_object(
     'webhookId', w.id, 'event', chosen, 'isWatched', chosen = any (string_to_array(w.webhook_docevent, ', ')), 'isEnabled', w.enabled,
-    'held', (select p.problem from walhook.author_problem(w.author, w.doctype_oid) p),
+    'held', coalesce((select p.problem from walhook.author_problem(w.author, w.doctype_oid) p),
+                     (select s.last_error from walhook.webhook_state s where s.webhook_id = w.id and s.state = 'held')),
     'hasOld', old is not null,
     'relation', jsonb_build_object('oid', c.oid::bigint, 'schema', c.nspname, 'name', c.relname, 'columns', columns),
     'rows', coalesce(rows_, '[]'));

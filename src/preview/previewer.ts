@@ -127,12 +127,13 @@ export class Previewer {
     };
     const [found] = await match([event], this.#inForce, new Map(), asker);
     const holds = found === undefined ? false : found.kind === "fires" ? true : null;
+    const unsigned = this.#means.unsignedBecause === null ? this.keys.problemOf(this.webhook, Date.now()) : null;
     const reasons = [
       isEnabled ? null : "the webhook is disabled",
       isWatched ? null : `the webhook does not watch for ${event.name}`,
       happens ? null : `such a change of this row is no ${event.name}`,
       held === null ? null : `the webhook is held: ${held}`,
-      this.#means.unsignedBecause === null ? this.keys.problemOf(this.webhook, Date.now()) : null,
+      unsigned === held ? null : unsigned,
       found === undefined ? "the condition is not true" : found.kind === "fires" ? null : found.reason,
     ];
     return {

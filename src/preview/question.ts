@@ -8,7 +8,7 @@ export interface Question {
   /** Whether the webhook watches for this event. */
   readonly isWatched: boolean;
   readonly isEnabled: boolean;
-  /** Why its author may not read the table any more; null where it may. */
+  /** Why it is held: its author lost a right, it cannot sign, its receiver has not consented; null where it is not. */
   readonly held: string | null;
   /** Whether the asker said what a row was like before. */
   readonly hasOld: boolean;

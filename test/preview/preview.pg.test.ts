@@ -163,6 +163,12 @@ describe("walhook.preview equals what is sent, byte for byte,", () => {
     ]);
     await system.app("update invoices set docstatus = 1 where id = 2");
     await expectAsOnWire("submit", "2", "on_submit");
+    await system.webhook("trash", "invoices", "on_trash");
+    await system.app("insert into invoices values (3, null, 8)");
+    await system.app("delete from invoices where id = 3");
+    await system.settled();
+    await system.app("insert into invoices values (3, null, 8)");
+    await expectAsOnWire("trash", "3", "on_trash");
     await system.webhook("lines", "lines", "after_insert");
     await system.app("insert into lines values (7, 2, 3)");
     await expectAsOnWire("lines", '["7","2"]', "after_insert");

@@ -138,6 +138,22 @@ describe("walhook.send_test", () => {
     expect((await said(asker, "select walhook.send_test('w')"))[0]).toBe("no bridge is at work");
   });
 
+  it("is not sent to a receiver that has not consented, and preview says so", async () => {
+    await system.webhook("asking", "orders", "after_insert", { handshake: true });
+    await eventually(
+      async () => (await system.look("select from walhook.webhook_state where state = 'held'")).length > 0,
+    );
+    expect(await test("'asking', '1'")).toMatchObject({
+      outcome: "error",
+      attempt: 0,
+      error: expect.stringMatching(/^the webhook is held: /),
+    });
+    expect(receivedTests("asking")).toEqual([]);
+    expect(await system.admin("select fires, reason from walhook.preview('asking', '1')")).toEqual([
+      { fires: false, reason: expect.stringMatching(/^the webhook is held: /) },
+    ]);
+  });
+
   it("is not sent again where the bridge reads in the WAL again that it was asked for", async () => {
     await system.webhook("again", "orders", "after_insert");
     const asker = await system.db.connect();
