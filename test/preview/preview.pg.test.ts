@@ -180,4 +180,29 @@ describe("walhook.preview equals what is sent, byte for byte,", () => {
     await expectAsOnWire("truncate", null, "on_truncate");
     await system.admin("delete from walhook.webhook");
   });
+
+  it("names and values with quotes, dollars, percent signs, backslashes and other alphabets", async () => {
+    const [table, key, other] = [`"Sälés ""o'r%s $1 \\"`, `"k'%1$s"" $1"`, '"doc"'];
+    await system.app(`create table ${table} (${key} text, ${other} text, primary key (${key}, ${other}))`);
+    await system.webhook("quotes", table, "after_insert", { condition: `doc.${key} is not null` });
+    await system.app(`insert into ${table} values ($1, $2)`, [`a'b"c\\d $1 %s`, "日本 {{doc}}"]);
+    await expectAsOnWire("quotes", JSON.stringify([`a'b"c\\d $1 %s`, "日本 {{doc}}"]), "after_insert");
+    await system.admin("delete from walhook.webhook");
+  });
+
+  it("and a condition over rows can do nothing that the asker could not", async () => {
+    await system.webhook("injected", "lines", "after_insert");
+    for (const condition of [
+      "true); drop table lines; select (true",
+      "true) limit 1) as q; delete from walhook.webhook; --",
+      "exists (select from walhook.webhook_secret)",
+      "(select count(*) from walhook.answer) = 0",
+      "nextval('walhook.doorbell') > 0",
+    ]) {
+      await expect(preview("'injected', condition => $1", [condition])).rejects.toThrow(
+        /syntax error|permission denied|not allowed|cannot insert multiple commands/,
+      );
+    }
+    await system.admin("delete from walhook.webhook");
+  });
 });
