@@ -18,7 +18,7 @@ export const parked: Scenario = {
     "a start with many parked deliveries of a webhook whose endpoint refuses, beside a live one; then the endpoint is back",
   options: {
     deliveries: { help: "deliveries in the queue", full: 1_000_000, quick: 20_000 },
-    "drain-seconds": { help: "how long the drain is watched at most", full: 300, quick: 60 },
+    "drain-seconds": { help: "how long the drain is watched at most", full: 120, quick: 60 },
   },
   run: measure,
 };

@@ -15,7 +15,7 @@ const AT_ONCE = 8;
 const MOST_IDLE = 2;
 /** A SELECT list has at most 1,664 columns, and one bad row makes its whole statement be asked again. */
 const MOST_TOGETHER = 200;
-/** Rows of all questions in a statement: 0.5 µs each, besides 75 µs a question. */
+/** Rows of all questions in a statement: 0.5 to 0.7 µs each, besides 75 µs a question. */
 const MOST_ROWS_TOGETHER = 10_000;
 
 /**

