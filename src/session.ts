@@ -28,6 +28,7 @@ import { CheckpointWriter } from "./record/checkpoint-writer.ts";
 import { InFlight } from "./record/in-flight.ts";
 import { LogPartitions } from "./record/log-partitions.ts";
 import { Recorder } from "./record/recorder.ts";
+import { RollupMerger } from "./record/rollup-merger.ts";
 import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
 import { orderChunks } from "./render/order-chunk.ts";
@@ -132,9 +133,12 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         epoch: resumption.epoch,
       }),
     );
+    const merger = keep(new RollupMerger(db));
+    // What an earlier process has left.
+    merger.poke();
     const recorder: Recorder = new Recorder({
       tracker: inFlight.tracker,
-      writer: new CheckpointWriter(client, resumption.epoch),
+      writer: new CheckpointWriter(client, resumption.epoch, merger.poke),
       claimed: inFlight.claimed,
       onDurable: (done) => {
         inFlight.settle(done);

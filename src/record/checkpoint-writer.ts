@@ -9,6 +9,8 @@ import { fencedError } from "./bridge-row.ts";
 import { copyToLog } from "./log-copy.ts";
 import { copyToQueue, queueDueAtMs } from "./queue-copy.ts";
 import { lanesToRelease, releaseLanes, type LaneChange } from "./release-lanes.ts";
+import { rollUp } from "./rollup.ts";
+import { appendRollup } from "./rollup-copy.ts";
 import type { CheckpointPlan, QueueState } from "./tracker.ts";
 
 /** How the number of rows in the queue changed, by webhook. */
@@ -23,11 +25,16 @@ export class CheckpointWriter {
   readonly #client: pg.Client;
   readonly #db: Kysely<Database>;
   readonly #epoch: bigint;
+  readonly #onCounted: () => void;
 
-  /** @param client connected, used by nobody else; closed by whoever opened it */
-  constructor(client: pg.Client, epoch: bigint) {
+  /**
+   * @param client connected, used by nobody else; closed by whoever opened it
+   * @param onCounted something was appended to what is counted by minute
+   */
+  constructor(client: pg.Client, epoch: bigint, onCounted: () => void = () => {}) {
     this.#client = client;
     this.#epoch = epoch;
+    this.#onCounted = onCounted;
     this.#db = kyselyOn(client);
   }
 
@@ -41,9 +48,11 @@ export class CheckpointWriter {
   async write(plan: CheckpointPlan, claimed: readonly string[], nowMs: number): Promise<QueueDelta> {
     const delta = new Map<number, number>();
     const count = (webhookId: number, by: number): void => void delta.set(webhookId, (delta.get(webhookId) ?? 0) + by);
+    const counted = rollUp(plan.records);
     await this.#db.transaction().execute(async (trx) => {
       await this.#lockBridge(trx);
       await copyToLog(this.#client, plan.records);
+      await appendRollup(trx, counted);
       await copyToQueue(this.#client, plan.enqueue, nowMs);
       await requeue(trx, plan.requeue, nowMs);
       await dequeue(trx, plan);
@@ -58,6 +67,7 @@ export class CheckpointWriter {
       await releaseLanes(trx, changes);
       await moveCursor(trx, plan);
     });
+    if (counted.length > 0) this.#onCounted();
     for (const state of plan.enqueue) if (blocksLane(state)) count(state.ticket.delivery.webhookId, 1);
     for (const state of plan.requeue) if (!blocksLane(state)) count(state.ticket.delivery.webhookId, -1);
     for (const ticket of plan.dequeue) count(ticket.delivery.webhookId, -1);

@@ -1,0 +1,86 @@
+import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import { remember } from "../remember.ts";
+
+/** How many values each bucket holds, by the bucket's number. */
+export type Histogram = ReadonlyMap<number, number>;
+
+/** What a checkpoint logs of one minute, webhook, outcome, error class and host. */
+export interface RollupRow {
+  /** Milliseconds since 1970, a whole minute: that in which the attempts began. */
+  readonly minuteMs: number;
+  readonly webhookId: number;
+  readonly webhookName: string;
+  readonly outcome: string;
+  /** Empty: none. */
+  readonly errorClass: string;
+  /** Host and port; empty where nothing was sent. */
+  readonly host: string;
+  readonly rows: number;
+  readonly requestBytes: number;
+  /** Of the attempts' durations. */
+  readonly duration: Histogram;
+  /** Of the times from commit to the end of the answer, of what was delivered. */
+  readonly receipt: Histogram;
+}
+
+interface Sum {
+  readonly minuteMs: number;
+  readonly first: AttemptRecord;
+  readonly host: string;
+  rows: number;
+  requestBytes: number;
+  readonly duration: Map<number, number>;
+  readonly receipt: Map<number, number>;
+}
+
+const MINUTE_MS = 60_000;
+/** Of what is below 0.0099 ms, and of what is negative since two clocks differ. */
+const LOWEST_BUCKET = -233;
+const PER_LN = 1 / Math.log(1.02);
+
+/** Counts log rows, in one pass. Tests are left out: they are written elsewhere, too. */
+export function rollUp(records: readonly AttemptRecord[]): readonly RollupRow[] {
+  const sums = new Map<string, Sum>();
+  for (const record of records) {
+    const { delivery, sentAtMs, durationMs, outcome } = record;
+    if (delivery.source === "test") continue;
+    const minuteMs = sentAtMs - (((sentAtMs % MINUTE_MS) + MINUTE_MS) % MINUTE_MS);
+    const host = record.url === null ? "" : hostOf(record.url);
+    const key = `${delivery.webhookId} ${minuteMs} ${outcome} ${record.errorClass ?? ""} ${host}`;
+    let sum = sums.get(key);
+    if (sum === undefined) {
+      sum = { minuteMs, first: record, host, rows: 0, requestBytes: 0, duration: new Map(), receipt: new Map() };
+      sums.set(key, sum);
+    }
+    sum.rows++;
+    sum.requestBytes += record.requestBytes ?? 0;
+    if (durationMs === null) continue;
+    add(sum.duration, bucketOf(durationMs));
+    if (outcome !== "delivered") continue;
+    add(sum.receipt, bucketOf(sentAtMs + durationMs - Number(delivery.commitTimeUs) / 1000));
+  }
+  return [...sums.values()].map(({ first, ...sum }) => ({
+    ...sum,
+    webhookId: first.delivery.webhookId,
+    webhookName: first.delivery.webhookName,
+    outcome: first.outcome,
+    errorClass: first.errorClass ?? "",
+  }));
+}
+
+/** The bucket of a time: bucket b holds what is above 1.02^(b-1) ms and at most 1.02^b ms. `walhook.bucket_ms` goes back. */
+export function bucketOf(ms: number): number {
+  return ms > 0 ? Math.max(LOWEST_BUCKET, Math.ceil(Math.log(ms) * PER_LN)) : LOWEST_BUCKET;
+}
+
+function add(histogram: Map<number, number>, bucket: number): void {
+  histogram.set(bucket, (histogram.get(bucket) ?? 0) + 1);
+}
+
+const MAX_HOST_CHARACTERS = 255;
+
+/** A webhook mostly has one URL. */
+const hostOf = remember((url: string): string => {
+  const [, host = ""] = /^[a-z]+:\/\/(?:[^/?#]*@)?([^/?#]+)/i.exec(url) ?? [];
+  return host.toLowerCase().slice(0, MAX_HOST_CHARACTERS);
+});
