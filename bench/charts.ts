@@ -27,10 +27,18 @@ function rateChart(result: DatedResult, title: string): Chart | null {
     const rate = numberIn(table, cells, /^events\/s$/);
     const lost = numberIn(table, cells, /^lost$/) ?? 0;
     if (rate === null) return [];
-    const text = `${count(rate)}${lost > 0 ? ` (${count(lost)} lost)` : ""}`;
+    const killed = lostByKill(result, cells);
+    const text = `${count(rate)}${lost > 0 ? ` (${count(lost)} lost)` : ""}${killed > 0 ? `, loses ${count(killed)} in a kill` : ""}`;
     return [{ label: String(cells[0]), values: [rate], text, role: roleOf(result, cells) }];
   });
   return { title, subtitle: `events/s, more is better · ${whence(result)}`, isLogarithmic: false, rows };
+}
+
+/** What the same one lost when it was killed, where that was tried. */
+function lostByKill({ report }: DatedResult, [label]: readonly Cell[]): number {
+  const table = report.tables.find(({ title }) => title.startsWith("killed"));
+  const row = table?.rows.find(([other]) => other === label);
+  return table === undefined || row === undefined ? 0 : (numberIn(table, row, /^lost$/) ?? 0);
 }
 
 /** Of the first table with columns `p50` and `p99`; in `latency` the loop's as well. */

@@ -17,9 +17,10 @@ export interface Chart {
   readonly rows: readonly ChartRow[];
 }
 
-const WIDTH = 760;
-const LABEL_WIDTH = 250;
-const TEXT_WIDTH = 130;
+const WIDTH = 900;
+/** For the longest label there is, of 52 characters. */
+const LABEL_WIDTH = 350;
+const TEXT_WIDTH = 210;
 const ROW_HEIGHT = 30;
 const TOP = 64;
 const BOTTOM = 30;
