@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DEFINERS } from "../sql/definers.ts";
+import { createDatabase, type TestDatabase } from "../support/database.ts";
+import { installWalhook, type WalhookRoles } from "../support/walhook.ts";
+import { pageUrl, pageWith } from "./generated.ts";
+import { definerReasons, functionRights, functionRows, relationRights } from "./rights-tables.ts";
+
+let db: TestDatabase;
+let roles: WalhookRoles;
+
+beforeAll(async () => {
+  db = await createDatabase("docs_rights");
+  roles = await installWalhook(db);
+});
+afterAll(async () => {
+  await db.drop();
+  await roles.drop();
+});
+
+describe("docs/rights.md", () => {
+  it("lists what each role may do with every table, view and function: `npm run docs:sql` writes it", async () => {
+    const page = await pageWith("rights.md", {
+      relations: await relationRights(db),
+      functions: await functionRights(db),
+      definers: await definerReasons(db),
+    });
+    await expect(page).toMatchFileSnapshot(pageUrl("rights.md"));
+  });
+});
+
+describe("functions that work as their owner", () => {
+  it("are those of a list, each with its reason", async () => {
+    const found = (await functionRows(db)).filter((row) => row.is_definer).map((row) => row.signature);
+    expect(found.toSorted()).toEqual(Object.keys(DEFINERS).toSorted());
+  });
+
+  it("have a fixed search_path", async () => {
+    const loose = (await functionRows(db)).filter(
+      ({ is_definer, settings }) => is_definer && settings?.includes("search_path=pg_catalog, pg_temp") !== true,
+    );
+    expect(loose).toEqual([]);
+  });
+
+  it("as triggers can be put on no table by anybody else: whoever may call one could put it on a table of his own", async () => {
+    const callable = (await functionRows(db)).filter(
+      (row) => row.is_definer && row.returns_trigger && row.roles.length > 0,
+    );
+    expect(callable).toEqual([]);
+  });
+
+  it("and all others, PUBLIC may call none, nor use the schemas", async () => {
+    expect((await functionRows(db)).filter((row) => row.roles.includes("public"))).toEqual([]);
+    const { rows } = await db.query(`
+      select has_schema_privilege(o.oid, s.name, p.name) as may from (select oid from pg_roles where rolname = 'pg_monitor') o,
+        (values ('walhook'), ('walhook_condition')) s (name), (values ('usage'), ('create')) p (name)`);
+    expect(rows.map((row) => (row as { may: boolean }).may)).toEqual([false, false, false, false]);
+  });
+});
