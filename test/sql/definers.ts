@@ -27,6 +27,7 @@ export const DEFINERS: Readonly<Record<string, string>> = {
     "An event trigger of the superuser that installed it: gives a new partition its replica identity in the statement that makes it.",
   "keep_secret()": "Nobody may read or write `webhook_secret`.",
   "lock_doctype(oid, text)": "Locks a watched table as its owner, before it is published.",
+  "merge_rollup()": "The bridge may append to what is counted, not change it; shows figures to nobody.",
   "move_secret()": "Nobody may read or write `webhook_secret`.",
   "notice_unpublished()": "Writes `published`.",
   "publication_problems()": "Compares `published` with the catalogs.",
@@ -34,11 +35,14 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "publish_webhook()": "The same, for the row that a trigger sees.",
   "raise_alert()": "Nobody may write alerts.",
   "record_published()": "Writes `published`.",
+  "replayable(integer, text, text, timestamp with time zone, timestamp with time zone, pg_lsn, pg_lsn, text)":
+    "Who repairs may not read the log: it tells ids and what is in the way of sending them again, nothing of what was sent.",
   "require_bridge()": "Reads whether a bridge is at work, and its last error.",
   "restore_replica_identities()": "Changes watched tables as their owner; for uninstalling.",
   "restore_replica_identity(oid)": "Changes a watched table as its owner, when its last webhook goes.",
   "set_full_identity(oid)": "Changes a watched table as its owner, for a webhook that needs it.",
   "settle_replica_identities()": "The same for the bridge: only what the webhooks that are there need.",
   "take_test(uuid)": "The bridge takes each test once.",
+  "trim_rollup(interval)": "The bridge may not delete what is counted, but for what is old.",
   "unused_conditions()": "Looks into `webhook_in_force`; shows names of functions.",
 };
