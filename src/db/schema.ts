@@ -234,6 +234,7 @@ export interface BridgeTable {
   readonly cursor_change_lsn: Lsn | null;
   readonly cursor_index: number | null;
   readonly flush_lsn: Lsn | null;
+  readonly cursor_time: NullableTimestamp;
   readonly epoch: GeneratedBigint;
   readonly stopped_lsn: Lsn | null;
   readonly state: Generated<"new" | "running" | "stopped" | "waiting" | "failed" | "gap">;

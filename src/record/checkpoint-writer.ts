@@ -136,7 +136,9 @@ async function dequeue(trx: Kysely<Database>, plan: CheckpointPlan): Promise<voi
     .execute();
 }
 
-async function moveCursor(trx: Kysely<Database>, { position, flushLsn }: CheckpointPlan): Promise<void> {
+async function moveCursor(trx: Kysely<Database>, plan: CheckpointPlan): Promise<void> {
+  const { position, flushLsn } = plan;
+  const newestUs = newestCommitUs(plan);
   await trx
     .updateTable("walhook.bridge")
     .set({
@@ -145,6 +147,19 @@ async function moveCursor(trx: Kysely<Database>, { position, flushLsn }: Checkpo
       cursor_index: position.index,
       flush_lsn: formatLsn(flushLsn),
       updated_at: sql<Date>`now()`,
+      ...(newestUs === null ? {} : { cursor_time: sql<Date>`to_timestamp(${Number(newestUs) / 1e6})` }),
     })
     .execute();
+}
+
+/** When the newest of its changes was committed, in microseconds since 1970; null where it has none. */
+function newestCommitUs({ records, enqueue }: CheckpointPlan): bigint | null {
+  let newest: bigint | null = null;
+  for (const { delivery } of records) {
+    if (newest === null || delivery.commitTimeUs > newest) newest = delivery.commitTimeUs;
+  }
+  for (const { ticket } of enqueue) {
+    if (newest === null || ticket.delivery.commitTimeUs > newest) newest = ticket.delivery.commitTimeUs;
+  }
+  return newest;
 }
