@@ -97,7 +97,7 @@ create or replace function walhook.set_expunger() returns trigger
   language plpgsql security invoker set search_path = pg_catalog, pg_temp
 as $$
 begin
-  new.expunged_by := current_user::regrole;
+  new.expunged_by := quote_ident(current_user)::regrole;
   new.expunged_at := now();
   return new;
 end $$;

@@ -144,7 +144,7 @@ create or replace view walhook.doctype with (security_barrier) as
    cross join lateral (
      select coalesce(jsonb_agg(jsonb_build_object('events', to_jsonb(d.events), 'is_refused', d.is_refused, 'problem', d.problem, 'remedy', d.remedy)
                                order by d.n), '[]') as problems
-       from walhook.doctype_problems(c.oid, current_user::regrole)
+       from walhook.doctype_problems(c.oid, quote_ident(current_user)::regrole)
               with ordinality as d (events, is_refused, problem, remedy, n)) found
    where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence in ('p', 'u')
      and (n.nspname not in ('pg_catalog', 'information_schema', 'walhook', 'walhook_condition') and n.nspname !~ '^pg_(toast|temp)'

@@ -68,7 +68,7 @@ declare
   w record;
   a record;
 begin
-  new.asked_by := current_user::regrole;
+  new.asked_by := quote_ident(current_user)::regrole;
   new.asked_at := now();
   select p.name, p.doctype_oid into w from walhook.webhook p where p.id = new.webhook_id;
   select p.problem, p.remedy into a from walhook.author_problem(new.asked_by, w.doctype_oid) p;
@@ -144,7 +144,7 @@ begin
     raise exception 'there is no webhook "%"', webhook using errcode = 'no_data_found', hint = 'Names stand in walhook.webhook.';
   end if;
   select t.oid, t.relname, n.nspname, t.relreplident into c from pg_class t join pg_namespace n on n.oid = t.relnamespace where t.oid = w.doctype_oid;
-  select p.problem, p.remedy into problem from walhook.author_problem(current_user::regrole, w.doctype_oid) p;
+  select p.problem, p.remedy into problem from walhook.author_problem(quote_ident(current_user)::regrole, w.doctype_oid) p;
   if problem.problem is not null then
     raise exception 'webhook "%": %', w.name, problem.problem using errcode = 'insufficient_privilege',
       detail = 'Who asks what a webhook sends must be able to be its author.', hint = problem.remedy;

@@ -194,3 +194,25 @@ describe("the recipe for row-level security on the log, as docs/rights.md has it
     expect(await doctypes(reader)).toEqual([]);
   });
 });
+
+describe("a role's name is a name, not an identifier", () => {
+  it("who is written with capitals is nobody else: not the role of the same letters, nor what that may read", async () => {
+    const [small, large] = [`twin_${suffix}`, `TWIN_${suffix}`];
+    await system.look(
+      `create role ${small} login; create role "${large}" login in role walhook_admin; grant usage on schema public to ${small}, "${large}"`,
+    );
+    await system.app(`grant select on salaries to ${small}`);
+    const insert = `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url) values ('twin', 'salaries', 'after_insert', 'https://example.com')`;
+    expect((await refusal(as(large, insert))).message).toContain(`role ${large} may not read every column`);
+    await system.app(`grant select on salaries to "${large}"`);
+    await as(large, insert);
+    await as(large, "insert into walhook.webhook_header (webhook, key, value) values ('twin', 'X-A', '1')");
+    expect(
+      await system.look(
+        "select r.rolname::text as author from walhook.webhook w join pg_roles r on r.oid = w.author where w.name = 'twin'",
+      ),
+    ).toEqual([{ author: large }]);
+    await as(large, "delete from walhook.webhook where name = 'twin'");
+    await system.look(`drop owned by ${small}, "${large}"; drop role ${small}, "${large}"`);
+  });
+});
