@@ -80,6 +80,7 @@ export interface WebhookTable {
   readonly tls_min_version: Generated<string>;
   readonly log_request_bytes: number | null;
   readonly log_response_bytes: number | null;
+  readonly log_decisions: Generated<boolean>;
   /** An interval: the driver's object out, text in. */
   readonly disable_after: ColumnType<unknown, string | null | undefined, string | null>;
   readonly disable_after_ms: FilledByTrigger<string | null>;

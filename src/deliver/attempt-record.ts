@@ -1,8 +1,11 @@
 import type { Delivery } from "../render/delivery.ts";
 import type { Trip } from "./transport.ts";
 
-/** How an attempt ended, or why there was none. The words of `webhook_request_log.outcome`. */
-export type Outcome = "delivered" | "retry" | "dead" | "blocked" | "cancelled" | "undecidable" | "error";
+/**
+ * How an attempt ended, or why there was none. The words of `webhook_request_log.outcome`, besides declined: a condition
+ * did not hold, which stands in `webhook_decision`.
+ */
+export type Outcome = "delivered" | "retry" | "dead" | "blocked" | "cancelled" | "undecidable" | "error" | "declined";
 
 /** One row of the log: one attempt of one delivery, or the reason why there was none (attempt 0). */
 export interface AttemptRecord {

@@ -184,6 +184,7 @@ function toWebhook(definition: Definition): Webhook {
       tlsMinVersion: row["tls_min_version"] === "1.3" ? "TLSv1.3" : "TLSv1.2",
     },
     kept: { requestBytes: toNumber(row["log_request_bytes"]), responseBytes: toNumber(row["log_response_bytes"]) },
+    logsDecisions: row["log_decisions"] === "t",
     secrets: row["enable_security"] === "t" ? toSecrets(definition) : [],
     signatureFormats: parseArray(row["signature_formats"] ?? "{standard,frappe}") as SignatureFormat[],
   };

@@ -7,13 +7,15 @@ import type { InForce } from "./in-force.ts";
 import { rowLiteral } from "./row-literal.ts";
 import type { Condition, Webhook } from "./webhook.ts";
 
-/** What is known of an event and a webhook that watches for it. A condition that does not hold makes no match. */
+/** What is known of an event and a webhook that watches for it. A condition that does not hold makes no match, unless that is to be written down. */
 export type Match = { readonly webhook: Webhook; readonly event: DocEvent } & (
   | { readonly kind: "fires" }
   /** Nobody can say whether it fires: a value that is needed is not in the WAL. */
   | { readonly kind: "undecidable"; readonly reason: string }
   /** The condition raised an error for this row. */
   | { readonly kind: "error"; readonly reason: string }
+  /** The condition does not hold, and its webhook wants that to be known. */
+  | { readonly kind: "declined"; readonly reason: string }
   /** The condition could not be asked now; it is asked again later, from the queue. */
   | { readonly kind: "undecided"; readonly reason: string }
 );
@@ -71,7 +73,7 @@ function placesByWebhook(
   return [...places].toSorted(([a], [b]) => a.id - b.id);
 }
 
-/** Adds to `found` what did not turn out false. */
+/** Adds to `found` what did not turn out false, or is to be written down. */
 async function decide(
   candidates: readonly Candidate[],
   conditions: Pick<Conditions, "ask">,
@@ -87,7 +89,9 @@ async function decide(
       });
     });
   }
-  for (const candidate of candidates) if (candidate.verdict?.kind !== "false") found.push(candidate);
+  for (const candidate of candidates) {
+    if (candidate.verdict?.kind !== "false" || candidate.webhook.logsDecisions) found.push(candidate);
+  }
 }
 
 interface Candidate {
@@ -231,6 +235,9 @@ function toLiteral(row: Row | null, indexes: readonly number[]): string | null {
   return row === null ? null : rowLiteral(indexes.map((index) => row[index] ?? null));
 }
 
+/** Why nothing is sent where a condition does not hold. */
+export const DECLINED = "the condition was not true (false or NULL)";
+
 function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null {
   if (obstacle !== null) return { webhook, event, ...obstacle };
   if (webhook.condition === null) return { webhook, event, kind: "fires" };
@@ -239,7 +246,7 @@ function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null 
     case "true":
       return { webhook, event, kind: "fires" };
     case "false":
-      return null;
+      return webhook.logsDecisions ? { webhook, event, kind: "declined", reason: DECLINED } : null;
     case "error":
       return { webhook, event, kind: "error", reason: verdict.message };
     case "timeout":

@@ -86,6 +86,8 @@ export interface Webhook {
   readonly disableAfterMs: number | null;
   readonly route: Route;
   readonly kept: Kept;
+  /** Whether it is written down when its condition does not hold. */
+  readonly logsDecisions: boolean;
   /** What its requests are signed with, side by side, oldest first; none where `enable_security` is off. */
   readonly secrets: readonly Secret[];
   readonly signatureFormats: readonly SignatureFormat[];

@@ -6,6 +6,7 @@ import { formatLsn } from "../replication/lsn.ts";
 import { applyConfiguration } from "./apply-configuration.ts";
 import { applyRepairs } from "./apply-repair.ts";
 import { fencedError } from "./bridge-row.ts";
+import { copyDecisions } from "./decision-copy.ts";
 import { copyToLog } from "./log-copy.ts";
 import { copyToQueue, queueDueAtMs } from "./queue-copy.ts";
 import { lanesToRelease, releaseLanes, type LaneChange } from "./release-lanes.ts";
@@ -53,6 +54,7 @@ export class CheckpointWriter {
       await this.#lockBridge(trx);
       await copyToLog(this.#client, plan.records);
       await appendRollup(trx, counted);
+      await copyDecisions(this.#client, plan.records);
       await copyToQueue(this.#client, plan.enqueue, nowMs);
       await requeue(trx, plan.requeue, nowMs);
       await dequeue(trx, plan);

@@ -248,7 +248,8 @@ export class InFlight {
     if (record !== null) {
       this.tracker.record(ticket, record);
       this.#blocked.note(record);
-      this.#options.onAttempt(record);
+      // Of what did not fire nobody was told before either.
+      if (record.outcome !== "declined") this.#options.onAttempt(record);
     }
     this.tracker.touch(ticket);
     this.#options.onProgress();

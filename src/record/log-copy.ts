@@ -3,6 +3,7 @@ import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { remember } from "../remember.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { copyMicroseconds, copyRows, copyText, copyTime, NULL } from "./copy-text.ts";
+import { isDeclined } from "./decision-copy.ts";
 
 const COLUMNS = [
   "sent_at",
@@ -44,7 +45,8 @@ const COLUMNS = [
  * against 26-29 for an INSERT from arrays.
  */
 export async function copyToLog(client: pg.ClientBase, records: readonly AttemptRecord[]): Promise<void> {
-  await copyRows(client, { table: "walhook.webhook_request_log", columns: COLUMNS }, records, toLogLine);
+  const logged = records.some(isDeclined) ? records.filter((record) => !isDeclined(record)) : records;
+  await copyRows(client, { table: "walhook.webhook_request_log", columns: COLUMNS }, logged, toLogLine);
 }
 
 const sentAt = remember(copyTime);

@@ -1,5 +1,6 @@
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { remember } from "../remember.ts";
+import { isDeclined } from "./decision-copy.ts";
 
 /** How many values each bucket holds, by the bucket's number. */
 export type Histogram = ReadonlyMap<number, number>;
@@ -38,12 +39,12 @@ const MINUTE_MS = 60_000;
 const LOWEST_BUCKET = -233;
 const PER_LN = 1 / Math.log(1.02);
 
-/** Counts log rows, in one pass. Tests are left out: they are written elsewhere, too. */
+/** Counts log rows, in one pass. Tests are left out, being written elsewhere, too; decisions not to send are no log rows. */
 export function rollUp(records: readonly AttemptRecord[]): readonly RollupRow[] {
   const sums = new Map<string, Sum>();
   for (const record of records) {
     const { delivery, sentAtMs, durationMs, outcome } = record;
-    if (delivery.source === "test") continue;
+    if (delivery.source === "test" || isDeclined(record)) continue;
     const minuteMs = sentAtMs - (((sentAtMs % MINUTE_MS) + MINUTE_MS) % MINUTE_MS);
     const host = record.url === null ? "" : hostOf(record.url);
     const key = `${delivery.webhookId} ${minuteMs} ${outcome} ${record.errorClass ?? ""} ${host}`;

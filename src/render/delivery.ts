@@ -46,7 +46,8 @@ export type Order =
   | {
       readonly kind: "unsendable";
       readonly delivery: Delivery;
-      readonly outcome: "undecidable" | "error";
+      /** declined: a condition does not hold, and its webhook wants that to be known. */
+      readonly outcome: "undecidable" | "error" | "declined";
       readonly errorClass: string | null;
       readonly reason: string;
     };

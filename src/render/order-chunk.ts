@@ -59,6 +59,7 @@ function toOrder(match: Match, deliveryId: DeliveryId, maxBodyBytes: number): Or
     }
     case "undecided":
       return toUndecided(match, delivery);
+    case "declined":
     case "undecidable":
     case "error":
       return { kind: "unsendable", delivery, outcome: match.kind, errorClass: null, reason: match.reason };

@@ -70,6 +70,7 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   disableAfterMs: null,
   route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
   kept: { requestBytes: null, responseBytes: null },
+  logsDecisions: false,
   secrets: [],
   signatureFormats: ["standard", "frappe"],
   ...over,

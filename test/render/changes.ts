@@ -103,6 +103,7 @@ export function webhook(values: Partial<Webhook> = {}): Webhook {
     disableAfterMs: null,
     route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
     kept: { requestBytes: null, responseBytes: null },
+    logsDecisions: false,
     secrets: [],
     signatureFormats: ["standard", "frappe"],
     ...values,
