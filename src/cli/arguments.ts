@@ -75,6 +75,10 @@ function parseFlags(command: Command, args: readonly string[]): Request {
   const flags: Record<string, string> = {};
   const given = new Set<string>();
   for (const token of tokens) {
+    if (token.kind === "positional" && command.operand !== undefined && flags[command.operand.unit] === undefined) {
+      flags[command.operand.unit] = token.value;
+      continue;
+    }
     if (token.kind === "positional") throw usage(`"${token.value}" is one word too many`, helpHint(command));
     if (token.kind === "option-terminator") continue;
     if (token.name === "help") return { kind: "help", command };

@@ -36,6 +36,8 @@ export interface Command {
   readonly summary: string;
   /** Paragraphs for `walhook <command> --help`. */
   readonly description: readonly string[];
+  /** One word that is no flag; its value stands in `CommandContext.values` under its unit. */
+  readonly operand?: { readonly unit: string; readonly help: string };
   /** Without `databaseUrl` it needs no database. */
   readonly options: readonly OptionName[];
   readonly switches: readonly Switch[];

@@ -1,6 +1,8 @@
 import { acceptGap } from "./accept-gap.ts";
+import { apply } from "./apply.ts";
 import { check } from "./check.ts";
 import type { Command } from "./command.ts";
+import { exportCommand } from "./export.ts";
 import { health } from "./health.ts";
 import { install } from "./install.ts";
 import { keysGenerate } from "./keys-generate.ts";
@@ -20,6 +22,8 @@ export const COMMANDS: readonly Command[] = [
   check,
   health,
   preview,
+  exportCommand,
+  apply,
   schedule,
   keysGenerate,
   keysJwks,

@@ -45,6 +45,7 @@ const EXIT_CODE_LINES: readonly string[] = [
 /** `walhook <command> --help`. */
 export function commandHelp(command: Command): string {
   const rows: (readonly [string, string])[] = [
+    ...(command.operand === undefined ? [] : [[command.operand.unit, command.operand.help] as const]),
     ...command.options
       .map((name) => OPTION_SPECS[name])
       .map((spec) => [`--${spec.flag} <${spec.unit}>`, about(spec)] as const),
@@ -54,7 +55,7 @@ export function commandHelp(command: Command): string {
   ];
   const left = Math.max(...rows.map(([flag]) => flag.length)) + 4;
   return [
-    `Usage: walhook ${command.name} [options]`,
+    `Usage: walhook ${[command.name, command.operand?.unit].filter((word) => word !== undefined).join(" ")} [options]`,
     "",
     ...command.description.flatMap((paragraph) => [...wrap(paragraph, WIDTH), ""]),
     "Options (a flag wins over its environment variable):",
