@@ -61,7 +61,7 @@ describe("the command line", () => {
 
   test("a command that resembles none is refused with the list", () => {
     expect(refusal("frobnicate").hint).toBe(
-      "Commands: install, run, check, health, preview, schedule, keys generate, keys jwks, listen, verify, sign, accept-gap, uninstall.",
+      "Commands: install, run, check, health, preview, export, apply, schedule, keys generate, keys jwks, listen, verify, sign, accept-gap, uninstall.",
     );
   });
 
