@@ -173,6 +173,23 @@ create or replace view walhook.dead_letter with (security_barrier) as
   from walhook.webhook_queue q where q.is_dead;
 comment on column walhook.dead_letter.last_error is 'Why the last attempt failed. NULL for who may read neither the queue nor the table: it may quote the row.';
 
+-- Views of the log say of its columns what the log says of them.
+do $$
+declare
+  silent record;
+begin
+  for silent in
+    select c.relname, a.attname, col_description('walhook.webhook_request_log'::regclass, l.attnum) as words
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+      join pg_catalog.pg_attribute l on l.attrelid = 'walhook.webhook_request_log'::regclass and l.attname = a.attname
+     where c.relnamespace = 'walhook'::regnamespace and c.relkind = 'v' and col_description(c.oid, a.attnum) is null
+       and col_description(l.attrelid, l.attnum) is not null
+  loop
+    execute format('comment on column walhook.%I.%I is %L', silent.relname, silent.attname, silent.words);
+  end loop;
+end $$;
+
 do $$
 declare
   statement text;

@@ -43,6 +43,8 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "set_full_identity(oid)": "Changes a watched table as its owner, for a webhook that needs it.",
   "settle_replica_identities()": "The same for the bridge: only what the webhooks that are there need.",
   "take_test(uuid)": "The bridge takes each test once.",
+  "thin_log_partition(interval)": "The bridge may fill the log, not change it, but for bodies of days that are long over.",
+  "trim_decisions(interval)": "The bridge may write decisions, not delete them, but for what is old.",
   "trim_rollup(interval)": "The bridge may not delete what is counted, but for what is old.",
   "unused_conditions()": "Looks into `webhook_in_force`; shows names of functions.",
 };
