@@ -124,6 +124,19 @@ create or replace view walhook.log_figures as
 comment on view walhook.log_figures is
   'The log without names of documents, URLs, headers, bodies and words of errors: for dashboards. Its columns are those of walhook.webhook_request_log.';
 
+do $$
+declare
+  c record;
+begin
+  for c in
+    select a.attname, col_description('walhook.webhook_request_log'::regclass, l.attnum) as said
+      from pg_attribute a join pg_attribute l on l.attrelid = 'walhook.webhook_request_log'::regclass and l.attname = a.attname
+     where a.attrelid = 'walhook.log_figures'::regclass and a.attnum > 0
+  loop
+    execute format('comment on column walhook.log_figures.%I is %L', c.attname, c.said);
+  end loop;
+end $$;
+
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
 do $$

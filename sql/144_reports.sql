@@ -160,6 +160,19 @@ create or replace view walhook.slowest as
 comment on view walhook.slowest is
   'The hundred slowest attempts of the last hour, with where the time went. Its columns are those of walhook.webhook_request_log.';
 
+do $$
+declare
+  c record;
+begin
+  for c in
+    select a.attname, col_description('walhook.webhook_request_log'::regclass, l.attnum) as said
+      from pg_attribute a join pg_attribute l on l.attrelid = 'walhook.webhook_request_log'::regclass and l.attname = a.attname
+     where a.attrelid = 'walhook.slowest'::regclass and a.attnum > 0
+  loop
+    execute format('comment on column walhook.slowest.%I is %L', c.attname, c.said);
+  end loop;
+end $$;
+
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
 revoke all on function walhook.webhook_hours(timestamptz, timestamptz, text) from public;

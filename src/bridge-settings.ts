@@ -35,6 +35,12 @@ export interface BridgeOptions {
   readonly tlsDirectory?: string;
   /** How many days of the log are kept. Default 30. */
   readonly retentionDays?: number;
+  /** How many days its rows keep bodies. Default 14. */
+  readonly bodyRetentionDays?: number;
+  /** How large the log may become; beyond it the oldest days go. Default 10 GiB. */
+  readonly maxLogBytes?: number;
+  /** How many days what is counted of it is kept. Default 90. */
+  readonly rollupRetentionDays?: number;
   /** The delays before each further attempt. Default: the schedule of Standard Webhooks, 76 hours. */
   readonly retryScheduleMs?: readonly number[];
   /** How long `stop` waits for requests under way. Default 5,000. */
@@ -61,6 +67,9 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
     tlsDirectory: "",
     secretsFolder: "/run/secrets",
     retentionDays: 30,
+    bodyRetentionDays: 14,
+    maxLogBytes: 10_737_418_240,
+    rollupRetentionDays: 90,
     retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,
     drainMs: 5_000,
     ...options,

@@ -184,6 +184,36 @@ export const OPTIONS = {
     default: 30,
     help: "how long walhook.webhook_request_log keeps its rows",
   },
+  bodyRetentionDays: {
+    type: "integer",
+    env: "WALHOOK_BODY_RETENTION_DAYS",
+    flag: "body-retention-days",
+    unit: "days",
+    min: 1,
+    max: 36_500,
+    default: 14,
+    help: "how long these rows keep the bodies of requests and answers; without them nothing can be replayed",
+  },
+  maxLogBytes: {
+    type: "integer",
+    env: "WALHOOK_MAX_LOG_BYTES",
+    flag: "max-log-bytes",
+    unit: "bytes",
+    min: 1_048_576,
+    max: Number.MAX_SAFE_INTEGER,
+    default: 10_737_418_240,
+    help: "how large walhook.webhook_request_log may become; beyond it the oldest days go, never the present one",
+  },
+  rollupRetentionDays: {
+    type: "integer",
+    env: "WALHOOK_ROLLUP_RETENTION_DAYS",
+    flag: "rollup-retention-days",
+    unit: "days",
+    min: 1,
+    max: 36_500,
+    default: 90,
+    help: "how long walhook.webhook_rollup keeps what it has counted",
+  },
 } as const;
 
 export type OptionName = keyof typeof OPTIONS;

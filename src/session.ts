@@ -163,7 +163,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     ).start();
     handshakes.start(webhooks);
     keep(new PublicationWatch(pool, slot.walLsn, fail)).start();
-    keep(new LogPartitions(db, settings.retentionDays)).start();
+    keep(new LogPartitions(db, settings)).start();
     keep(new UnusedConditions(db)).start();
     const leaves = keep(new LeafIdentities(db));
     const answerer = keep(

@@ -39,6 +39,9 @@ export const run: Command = {
     "tlsDirectory",
     "secretsFolder",
     "retentionDays",
+    "bodyRetentionDays",
+    "maxLogBytes",
+    "rollupRetentionDays",
   ],
   switches: [],
   examples: [
@@ -91,6 +94,9 @@ async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): 
     tlsDirectory: config.tlsDirectory,
     secretsFolder: config.secretsFolder,
     retentionDays: config.retentionDays,
+    bodyRetentionDays: config.bodyRetentionDays,
+    maxLogBytes: config.maxLogBytes,
+    rollupRetentionDays: config.rollupRetentionDays,
   });
   bridge.activity.subscribe(logActivity(log));
   const stopping = stop.requested.then(() => Promise.race([bridge.stop().then(() => true), stop.overdue]));

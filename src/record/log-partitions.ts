@@ -1,23 +1,32 @@
 import { sql, type Kysely } from "kysely";
+import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
 
 const DAYS_AHEAD = 7;
 const EVERY_MS = 3_600_000;
 
+/** How long the log keeps what. */
+export type Retention = Pick<
+  BridgeSettings,
+  "retentionDays" | "bodyRetentionDays" | "maxLogBytes" | "rollupRetentionDays"
+>;
+
 /**
- * Makes the log's partitions days ahead and drops those past their time, at the start and every hour. A
+ * Makes the log's partitions days ahead and drops those past their time or beyond its size, takes old bodies out, and deletes what was
+ * counted or decided long ago, at the start and every hour. A
  * failure never stops delivery: rows without a partition of their own go to the default partition, and the
  * next round tries again. What it did, or why it could not, stands in `walhook.bridge.maintenance`.
  */
 export class LogPartitions {
   readonly #db: Kysely<Database>;
-  readonly #retentionDays: number;
+  readonly #retention: Retention;
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
-  constructor(db: Kysely<Database>, retentionDays: number) {
+  constructor(db: Kysely<Database>, retention: Retention) {
     this.#db = db;
-    this.#retentionDays = retentionDays;
+    this.#retention = retention;
   }
 
   start(): void {
@@ -28,6 +37,7 @@ export class LogPartitions {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     if (this.#timer !== null) clearInterval(this.#timer);
     await this.#round;
   }
@@ -43,14 +53,34 @@ export class LogPartitions {
   }
 
   async #work(): Promise<string> {
+    const { retentionDays, bodyRetentionDays, maxLogBytes, rollupRetentionDays } = this.#retention;
     const { rows: added } = await sql<{ words: string }>`
       select walhook.add_log_partitions(${DAYS_AHEAD}) as words`.execute(this.#db);
     const { rows: dropped } = await sql<{ words: string }>`
-      select walhook.drop_log_partitions(make_interval(days => ${this.#retentionDays}), null) as words`.execute(
+      select walhook.drop_log_partitions(make_interval(days => ${retentionDays}), ${maxLogBytes}::bigint) as words`.execute(
+      this.#db,
+    );
+    const thinned = await this.#thin(bodyRetentionDays);
+    await sql`
+      select walhook.trim_rollup(make_interval(days => ${rollupRetentionDays})), walhook.trim_decisions()`.execute(
       this.#db,
     );
     // What a busy table kept from being restored when its last webhook went.
     await sql`select walhook.settle_replica_identities()`.execute(this.#db);
-    return [...added, ...dropped].map(({ words }) => words).join("; ");
+    return [...added, ...dropped, ...thinned].map(({ words }) => words).join("; ");
+  }
+
+  /** One partition a statement, so that each is done by itself, until none is left or one is in use. */
+  async #thin(days: number): Promise<readonly { readonly words: string }[]> {
+    const done: { words: string }[] = [];
+    while (!this.#isClosed) {
+      const { rows } = await sql<{ words: string }>`
+        select walhook.thin_log_partition(make_interval(days => ${days})) as words`.execute(this.#db);
+      const [row] = rows;
+      if (row === undefined || row.words === "") break;
+      done.push(row);
+      if (!row.words.startsWith("took")) break;
+    }
+    return done;
   }
 }

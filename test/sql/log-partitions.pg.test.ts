@@ -60,7 +60,7 @@ describe("the log", () => {
     const yesterday = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
     await oldPartition(yesterday);
     const before = (await partitions()).length;
-    expect(await asBridge("select walhook.drop_log_partitions('30 days', 1) as said")).toBe("dropped 1");
+    expect(await asBridge("select walhook.drop_log_partitions('30 days', 1) as said")).toMatch(/^dropped 1;/);
     expect(await partitions()).toHaveLength(before - 1);
   });
 
