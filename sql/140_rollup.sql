@@ -225,7 +225,8 @@ declare
   reader text;
 begin
   perform walhook.grant_to_roles(array[
-    'grant insert on walhook.rollup_part to walhook_bridge',
+    'grant select, insert on walhook.rollup_part to walhook_bridge',
+    'grant select on walhook.rollup_minute, walhook.webhook_rollup to walhook_bridge',
     'grant execute on function walhook.merge_rollup(), walhook.trim_rollup(interval) to walhook_bridge'
   ]);
   foreach reader in array array['walhook_admin', 'walhook_analyst', 'walhook_monitor'] loop

@@ -143,12 +143,12 @@ do $$
 declare
   reader text;
 begin
-  foreach reader in array array['walhook_admin', 'walhook_analyst', 'walhook_monitor'] loop
+  foreach reader in array array['walhook_bridge', 'walhook_admin', 'walhook_analyst', 'walhook_monitor'] loop
     perform walhook.grant_to_roles(array['grant select on walhook.status, walhook.bridge_status to ' || reader]);
   end loop;
   perform walhook.grant_to_roles(array[
     'grant select on walhook.log_figures to walhook_analyst', 'grant select on walhook.log_figures to walhook_monitor',
-    'grant select on walhook.log_figures to walhook_admin']);
+    'grant select on walhook.log_figures to walhook_admin', 'grant select on walhook.log_figures to walhook_bridge']);
 end $$;
 
 insert into walhook.migration (version, name) values (142, 'status') on conflict do nothing;

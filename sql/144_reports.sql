@@ -185,7 +185,9 @@ begin
       'grant select on walhook.webhook_hour, walhook.failing_endpoint, walhook.top_error to ' || reader,
       'grant execute on function walhook.webhook_hours(timestamptz, timestamptz, text) to ' || reader]);
   end loop;
-  perform walhook.grant_to_roles(array['grant select on walhook.delivery, walhook.slowest to walhook_analyst']);
+  perform walhook.grant_to_roles(array[
+    'grant select on walhook.delivery, walhook.slowest to walhook_analyst',
+    'grant select on walhook.delivery, walhook.slowest, walhook.webhook_hour, walhook.failing_endpoint, walhook.top_error to walhook_bridge']);
 end $$;
 
 insert into walhook.migration (version, name) values (144, 'reports') on conflict do nothing;

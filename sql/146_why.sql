@@ -206,7 +206,8 @@ begin
       'grant execute on function walhook.why(regclass, text, timestamptz) to ' || reader]);
   end loop;
   perform walhook.grant_to_roles(array[
-    'grant insert on walhook.webhook_decision to walhook_bridge',
+    'grant select, insert on walhook.webhook_decision to walhook_bridge',
+    'grant select on walhook.document_history, walhook.webhook_obstacle, walhook.webhook_brief to walhook_bridge',
     'grant select on walhook.webhook_decision to walhook_analyst',
     'grant select (log_decisions) on walhook.webhook to walhook_analyst',
     'grant execute on function walhook.trim_decisions(interval) to walhook_bridge']);
