@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { migrationFiles } from "../../src/db/migrate.ts";
 import { DEFINERS } from "../sql/definers.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { installWalhook, type WalhookRoles } from "../support/walhook.ts";
@@ -25,6 +27,15 @@ describe("docs/rights.md", () => {
       definers: await definerReasons(db),
     });
     await expect(page).toMatchFileSnapshot(pageUrl("rights.md"));
+  });
+});
+
+describe("installing again, file by file as psql does,", () => {
+  it("changes no right", async () => {
+    const before = [await relationRights(db), await functionRows(db)];
+    const client = await db.connect();
+    for (const { url } of await migrationFiles()) await client.query(await readFile(url, "utf8"));
+    expect([await relationRights(db), await functionRows(db)]).toEqual(before);
   });
 });
 
