@@ -140,6 +140,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       tracker: inFlight.tracker,
       writer: new CheckpointWriter(client, resumption.epoch, merger.poke),
       claimed: inFlight.claimed,
+      onApplied: (effects) => inFlight.applied(effects),
       onDurable: (done) => {
         inFlight.settle(done);
         stream.release(done.bytes);

@@ -25,6 +25,7 @@ export async function readDefinitions(
   const headers = await readTable(client, "webhook_header", "webhook_id", only);
   const data = await readTable(client, "webhook_data", "webhook_id", only);
   const secrets = withSecrets ? await readTable(client, "webhook_secret", "webhook_id", only) : [];
+  const paused = await readPaused(client);
   return new Map(
     webhooks.map((webhook) => {
       const isIts = (row: ColumnTexts): boolean => row["webhook_id"] === webhook["id"];
@@ -33,6 +34,7 @@ export async function readDefinitions(
         headers: headers.filter(isIts),
         data: data.filter(isIts),
         secrets: secrets.filter(isIts),
+        ...(paused.has(webhook["id"] ?? "") ? { isPaused: true } : {}),
       };
       return [Number(webhook["id"]), definition];
     }),
@@ -52,6 +54,11 @@ export async function readDefinition(
   } finally {
     await client.query("rollback");
   }
+}
+
+async function readPaused(client: pg.ClientBase): Promise<ReadonlySet<string>> {
+  const { rows } = await client.query<{ id: string }>("select webhook_id::text as id from walhook.paused");
+  return new Set(rows.map(({ id }) => id));
 }
 
 async function readTable(

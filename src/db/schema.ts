@@ -123,6 +123,8 @@ export interface WebhookDefinition {
   readonly secrets?: readonly ColumnTexts[];
   /** The only secret, as earlier versions knew it. */
   readonly secret?: string | null;
+  /** Whether `walhook.paused` has a row for it. */
+  readonly isPaused?: boolean;
 }
 
 export interface WebhookInForceTable {

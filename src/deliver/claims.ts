@@ -2,23 +2,24 @@ import type { Ticket } from "./ticket.ts";
 
 /** Deliveries with a queue row that this process is dealing with, and what their bodies take of its memory. */
 export class Claims {
-  readonly #bytesOf = new Map<string, number>();
+  readonly #claimed = new Map<string, { readonly ticket: Ticket; readonly bytes: number }>();
   #bytes = 0;
 
-  add({ delivery, request, change }: Ticket): void {
-    if (this.#bytesOf.has(delivery.id)) return;
+  add(ticket: Ticket): void {
+    const { delivery, request, change } = ticket;
+    if (this.#claimed.has(delivery.id)) return;
     const bytes = (request?.body.length ?? 0) + (change?.length ?? 0);
-    this.#bytesOf.set(delivery.id, bytes);
+    this.#claimed.set(delivery.id, { ticket, bytes });
     this.#bytes += bytes;
   }
 
   delete({ delivery }: Ticket): void {
-    this.#bytes -= this.#bytesOf.get(delivery.id) ?? 0;
-    this.#bytesOf.delete(delivery.id);
+    this.#bytes -= this.#claimed.get(delivery.id)?.bytes ?? 0;
+    this.#claimed.delete(delivery.id);
   }
 
   get count(): number {
-    return this.#bytesOf.size;
+    return this.#claimed.size;
   }
 
   get bytes(): number {
@@ -26,6 +27,10 @@ export class Claims {
   }
 
   get ids(): string[] {
-    return [...this.#bytesOf.keys()];
+    return [...this.#claimed.keys()];
+  }
+
+  get tickets(): Ticket[] {
+    return [...this.#claimed.values()].map(({ ticket }) => ticket);
   }
 }

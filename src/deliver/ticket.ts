@@ -30,6 +30,8 @@ export interface Ticket {
   isDead: boolean;
   /** A dead letter behind which its lane waits. */
   holdsLane: boolean;
+  /** Who has cancelled it while an attempt was under way, which is the last one; null: nobody. */
+  cancelledBy: string | null;
   /** Log rows that wait for the next checkpoint that may write them. */
   records: AttemptRecord[];
   /** Unfinished deliveries that must end before this one starts. */
@@ -61,6 +63,7 @@ export function newTicket(delivery: Delivery, request: FrozenRequest | null, cha
     lastError: null,
     isDead: false,
     holdsLane: false,
+    cancelledBy: null,
     records: [],
     waitsFor: 0,
     followers: null,

@@ -2,6 +2,7 @@ import { parse as parseArray } from "postgres-array";
 import type { ColumnTexts, WebhookDefinition } from "../db/schema.ts";
 import type { ConfigurationChange, ConfigurationTable } from "../decode/chunk.ts";
 import type { DocEventName } from "../events/doc-event.ts";
+import { toRepair, type Repair } from "./repair.ts";
 import type {
   Condition,
   PayloadFormat,
@@ -21,17 +22,6 @@ export interface InForceChange {
   readonly changed: ReadonlyMap<number, Definition>;
   readonly removed: readonly number[];
   readonly repairs: readonly Repair[];
-}
-
-/** What somebody asked for about dead letters: a row of `walhook.repair`. */
-export interface Repair {
-  readonly kind: "replay" | "cancel";
-  readonly webhookId: number;
-  /** Those of this document only; null: of all. */
-  readonly docname: string | null;
-  /** This one only; null: all. */
-  readonly deliveryId: string | null;
-  readonly requestedBy: string;
 }
 
 /**
@@ -64,11 +54,13 @@ export class InForce {
     const repairs: Repair[] = [];
     for (const change of changes) {
       if (change.table === "repair") {
-        if (change.kind === "insert") repairs.push(toRepair(change.row));
+        const repair = change.kind === "insert" ? toRepair(change.row) : null;
+        if (repair !== null) repairs.push(repair);
         continue;
       }
       for (const id of applyRow(definitions, change.table, change)) touched.add(id);
     }
+    if (touched.size === 0) return { inForce: this, changed: new Map(), removed: [], repairs };
     const known = new Map([...this.webhooks].filter(([id]) => !touched.has(id)));
     const changed = new Map<number, Definition>();
     const removed: number[] = [];
@@ -111,6 +103,9 @@ function applyRow(
       return applyChildRow(definitions, "headers", change, id);
     case "webhook_data":
       return applyChildRow(definitions, "data", change, id);
+    case "paused":
+      definitions.set(id, { ...before, isPaused: kind !== "delete" });
+      return [id];
     default:
       return table satisfies never;
   }
@@ -138,16 +133,6 @@ function applyChildRow(
   return [...touched];
 }
 
-function toRepair(row: ColumnTexts): Repair {
-  return {
-    kind: row["kind"] === "cancel" ? "cancel" : "replay",
-    webhookId: Number(row["webhook_id"]),
-    docname: row["docname"] ?? null,
-    deliveryId: row["delivery_id"] ?? null,
-    requestedBy: row["requested_by"] ?? "",
-  };
-}
-
 function toWebhook(definition: Definition): Webhook {
   const { webhook: row, headers, data } = definition;
   return {
@@ -156,6 +141,7 @@ function toWebhook(definition: Definition): Webhook {
     doctypeOid: Number(row["doctype_oid"]),
     events: (row["webhook_docevent"] ?? "").split(",").map((event) => event.trim() as DocEventName),
     enabled: row["enabled"] === "t",
+    isPaused: definition.isPaused === true,
     condition: toCondition(row),
     requestUrl: row["request_url"] ?? "",
     isDynamicUrl: row["is_dynamic_url"] === "t",

@@ -54,6 +54,8 @@ export interface Webhook {
   readonly doctypeOid: number;
   readonly events: readonly DocEventName[];
   readonly enabled: boolean;
+  /** Its events are matched and wait in the queue. */
+  readonly isPaused: boolean;
   readonly condition: Condition | null;
   readonly requestUrl: string;
   readonly isDynamicUrl: boolean;

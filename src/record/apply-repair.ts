@@ -1,6 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
-import type { Repair } from "../match/in-force.ts";
+import type { Repair } from "../match/repair.ts";
+import { formatLsn } from "../replication/lsn.ts";
 import type { LaneChange } from "./release-lanes.ts";
 import type { ConfigurationEffect } from "./tracker.ts";
 
@@ -12,7 +13,7 @@ interface Repaired {
   readonly changes: readonly LaneChange[];
 }
 
-/** What a configuration transaction means for dead letters, by webhook. */
+/** What a configuration transaction means for deliveries in the queue, by webhook. */
 export async function applyRepairs(
   trx: Kysely<Database>,
   { changed, repairs }: ConfigurationEffect,
@@ -21,8 +22,65 @@ export async function applyRepairs(
   const done: (readonly [number, Repaired])[] = [];
   const letGo = [...changed].filter(([, { webhook }]) => webhook["on_exhausted"] !== "hold").map(([id]) => id);
   if (letGo.length > 0) done.push(...(await releaseHolders(trx, letGo)));
-  for (const repair of repairs) done.push([repair.webhookId, await applyRepair(trx, repair, claimed)]);
+  for (const repair of repairs) {
+    if (repair.kind === "replay_log") await beginReplay(trx, repair);
+    else if (repair.kind === "stop_replay") await stopReplay(trx, repair);
+    else if (repair.kind === "cancel_waiting") done.push([repair.webhookId, await cancelWaiting(trx, repair, claimed)]);
+    else done.push([repair.webhookId, await applyRepair(trx, repair, claimed)]);
+  }
   return done;
+}
+
+/** From here on the replayer knows of it. */
+async function beginReplay(trx: Kysely<Database>, repair: Repair): Promise<void> {
+  const { id, webhookId, docname, deliveryId, since, until, outcome, rate, requestedBy, requestedAt } = repair;
+  const [fromLsn, toLsn] = [repair.fromLsn, repair.toLsn].map((lsn) => (lsn === null ? null : formatLsn(lsn)));
+  await sql`
+    insert into walhook.replay_state (replay_id, webhook_id, docname, delivery_id, since, until, from_lsn, to_lsn, outcome,
+      rate, requested_by, requested_at)
+    values (${id}, ${webhookId}, ${docname}, ${deliveryId}, ${since}::timestamptz, ${until}::timestamptz, ${fromLsn}::pg_lsn,
+      ${toLsn}::pg_lsn, ${outcome}, ${rate ?? 50}, ${requestedBy}, ${requestedAt}::timestamptz)
+    on conflict do nothing`.execute(trx);
+}
+
+async function stopReplay(trx: Kysely<Database>, { replayId }: Repair): Promise<void> {
+  await sql`
+    with stopped as (
+      update walhook.replay_state set state = 'stopped', ended_at = now()
+      where replay_id = ${replayId} and state in ('new', 'running') returning replay_id
+    )
+    delete from walhook.replay_item i using stopped where i.replay_id = stopped.replay_id`.execute(trx);
+}
+
+/**
+ * Takes what waits out of the queue. Nothing that is meant is about to be sent: its webhook is held until this is durable,
+ * and what is under way has been told that its attempt is the last one.
+ */
+async function cancelWaiting(trx: Kysely<Database>, repair: Repair, claimed: readonly string[]): Promise<Repaired> {
+  const { webhookId, docname, deliveryId, since, until, requestedBy } = repair;
+  const [fromLsn, toLsn] = [repair.fromLsn, repair.toLsn].map((lsn) => (lsn === null ? null : formatLsn(lsn)));
+  const { rows } = await sql<Row & { readonly is_dead: boolean }>`
+    with gone as (
+      delete from walhook.webhook_queue
+      where webhook_id = ${webhookId} and delivery_id <> all(${claimed}::text[])
+        and (${docname}::text is null or docname = ${docname})
+        and (${deliveryId}::text is null or delivery_id = ${deliveryId})
+        and (${since}::timestamptz is null or commit_time >= ${since}::timestamptz)
+        and (${until}::timestamptz is null or commit_time < ${until}::timestamptz)
+        and (${fromLsn}::pg_lsn is null or commit_lsn >= ${fromLsn}::pg_lsn)
+        and (${toLsn}::pg_lsn is null or commit_lsn <= ${toLsn}::pg_lsn)
+      returning delivery_id, attempts, webhook_id, webhook, doctype, docname, old_docname, docevent, source, commit_lsn,
+        xid, commit_time, is_barrier, is_dead, holds_lane
+    ), logged as (
+      insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname,
+        docevent, source, outcome, error, lsn, xid, commit_time)
+      select clock_timestamp(), delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source,
+        'cancelled', ${`${requestedBy} cancelled it`}, commit_lsn, xid, commit_time
+      from gone
+    )
+    select docname, old_docname, is_barrier, is_dead, holds_lane from gone`.execute(trx);
+  const inLanes = rows.filter(({ is_dead, holds_lane }) => !is_dead || holds_lane);
+  return { delta: -inLanes.length, changes: toChanges(webhookId, inLanes) };
 }
 
 /**

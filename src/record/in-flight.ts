@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import type { AttemptRecord } from "../deliver/attempt-record.ts";
+import { unsentRecord, type AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
@@ -20,12 +20,14 @@ import { Window } from "../deliver/window.ts";
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce, InForceChange } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
+import type { Repair } from "../match/repair.ts";
 import { setState } from "../match/rights-watch.ts";
 import type { Webhook } from "../match/webhook.ts";
 import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
+import { concerns } from "./concerns.ts";
 import type { Durable } from "./recorder.ts";
-import { Tracker } from "./tracker.ts";
+import { Tracker, type ConfigurationEffect } from "./tracker.ts";
 import { disableWebhook, readHealth, writeHealth } from "./webhook-health.ts";
 
 export interface InFlightOptions {
@@ -64,6 +66,8 @@ export class InFlight {
   readonly #blocked: BlockedWebhooks;
   readonly #health: HealthBook;
   readonly #parkedCount: Map<number, number>;
+  /** Cancellations that are not durable yet. */
+  readonly #cancelling = new Set<Repair>();
   #durable: Ticket[] = [];
   #inForce: InForce;
   #receiving: Promise<void> = Promise.resolve();
@@ -101,7 +105,10 @@ export class InFlight {
       conditions: options.conditions,
       maxBodyBytes: settings.maxBodyBytes,
       inForce: () => this.#inForce,
-      onDecided: (ticket) => this.#courier.take([ticket]),
+      onDecided: (ticket) => {
+        if (ticket.cancelledBy === null) this.#courier.take([ticket]);
+        else this.#report(this.#lanes.park(ticket)[0] ?? ticket, null);
+      },
       report: (ticket, record) => this.#report(ticket, record),
       onTrouble: (webhookId, reason) => {
         setState(db, webhookId, reason === null ? "ok" : "undecided", reason).catch(onFailure);
@@ -171,7 +178,8 @@ export class InFlight {
     this.#options.onProgress();
   }
 
-  #reconfigure({ inForce, changed }: InForceChange): void {
+  #reconfigure({ inForce, changed, repairs }: InForceChange): void {
+    for (const repair of repairs) if (repair.kind === "cancel_waiting") this.#cancelOpen(repair);
     this.#health.reconfigure(this.#inForce, inForce, changed.keys());
     this.#inForce = inForce;
     this.#courier.reconfigure(inForce, changed.keys());
@@ -180,6 +188,31 @@ export class InFlight {
     this.#showProblems(changed.keys());
     this.#options.handshakes.look();
     this.wake();
+  }
+
+  /** These have become durable: what was cancelled is gone. */
+  applied(effects: readonly ConfigurationEffect[]): void {
+    for (const { repairs } of effects) for (const repair of repairs) this.#cancelling.delete(repair);
+    this.wake();
+  }
+
+  /**
+   * Until the cancellation is durable its webhook sends nothing, so that what it means waits in the queue, where
+   * the checkpoint finds it. What is under way, or was fetched from the queue, is told here.
+   */
+  #cancelOpen(repair: Repair): void {
+    this.#cancelling.add(repair);
+    const meant = (ticket: Ticket): boolean => ticket.state !== "ended" && concerns(repair, ticket.delivery);
+    for (const ticket of this.tracker.deliveries()) {
+      if (ticket.state === "sending" && meant(ticket)) ticket.cancelledBy = repair.requestedBy;
+    }
+    for (const ticket of this.claimed.tickets.filter(meant)) {
+      if (ticket.state === "parked") continue;
+      ticket.cancelledBy = repair.requestedBy;
+      // Whoever is being asked about, or sent, ends by itself.
+      if (ticket.request === null || ticket.state === "sending") continue;
+      for (const parked of this.#lanes.park(ticket)) this.#report(parked, null);
+    }
   }
 
   /** A checkpoint is durable. */
@@ -236,11 +269,15 @@ export class InFlight {
     return rooms.filter(({ count }) => count > 0);
   }
 
-  /** Its author lost the right, it cannot sign as it should, or its receiver has not consented. */
+  /** Somebody paused it, its author lost the right, it cannot sign as it should, or its receiver has not consented. */
   #isHeld(webhook: Webhook): boolean {
     const { held, keys, handshakes } = this.#options;
     return (
-      held().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null || handshakes.problemOf(webhook) !== null
+      webhook.isPaused ||
+      this.#isCancelling(webhook) ||
+      held().has(webhook.id) ||
+      keys.problemOf(webhook, Date.now()) !== null ||
+      handshakes.problemOf(webhook) !== null
     );
   }
 
@@ -251,11 +288,34 @@ export class InFlight {
       // Of what did not fire nobody was told before either.
       if (record.outcome !== "declined") this.#options.onAttempt(record);
     }
+    if (ticket.cancelledBy !== null) this.#endCancelled(ticket);
     this.tracker.touch(ticket);
     this.#options.onProgress();
   }
 
+  /** Its last attempt has failed, or there was none: it does not go on from the queue. */
+  #endCancelled(ticket: Ticket): void {
+    if (ticket.state !== "parked" && !ticket.isDead) return;
+    const reason = `${ticket.cancelledBy} cancelled it`;
+    ticket.cancelledBy = null;
+    ticket.isDead = false;
+    ticket.holdsLane = false;
+    this.#lanes.end(ticket);
+    const record = unsentRecord(ticket.delivery, "cancelled", reason, Date.now());
+    this.tracker.record(ticket, record);
+    this.#options.onAttempt(record);
+  }
+
+  #isCancelling({ id }: Webhook): boolean {
+    for (const { webhookId } of this.#cancelling) if (webhookId === id) return true;
+    return false;
+  }
+
   #takeDue(tickets: readonly Ticket[]): void {
+    // Fetched while a cancellation was met.
+    for (const repair of this.#cancelling) {
+      for (const ticket of tickets) if (concerns(repair, ticket.delivery)) ticket.cancelledBy = repair.requestedBy;
+    }
     this.#courier.take(tickets.filter(({ request }) => request !== null));
     this.#reconsiderer.take(tickets.filter(({ request }) => request === null));
   }

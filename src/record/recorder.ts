@@ -2,7 +2,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import type { Claims } from "../deliver/claims.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { CheckpointWriter, QueueDelta } from "./checkpoint-writer.ts";
-import type { CheckpointPlan, Tracker } from "./tracker.ts";
+import type { CheckpointPlan, ConfigurationEffect, Tracker } from "./tracker.ts";
 
 export interface RecorderOptions {
   readonly tracker: Tracker;
@@ -11,6 +11,8 @@ export interface RecorderOptions {
   readonly claimed: Claims;
   /** A checkpoint is durable: what may be acknowledged, forgotten and released. */
   readonly onDurable: (done: Durable) => void;
+  /** A checkpoint with these configuration transactions is durable; told before `onDurable`. */
+  readonly onApplied?: (effects: readonly ConfigurationEffect[]) => void;
   /** A checkpoint failed: nothing of it is written, and this recorder does nothing more. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -102,6 +104,7 @@ export class Recorder {
       const parked = tracker.committed(plan);
       for (const { ticket } of plan.requeue) claimed.delete(ticket);
       for (const ticket of plan.dequeue) claimed.delete(ticket);
+      if (plan.configuration.length > 0) this.#options.onApplied?.(plan.configuration);
       onDurable({ flushLsn: plan.flushLsn, bytes: plan.bytes, tickets: plan.tickets, parked, queueDelta });
       return true;
     } catch (error) {

@@ -103,6 +103,11 @@ export class Tracker {
     if (ticket.isDurable) this.#touched.add(ticket);
   }
 
+  /** Deliveries that no checkpoint has passed yet. */
+  *deliveries(): Generator<Ticket> {
+    for (const { chunk } of this.#entries) yield* chunk.tickets;
+  }
+
   /** Chunks that wait to become durable. */
   get depth(): number {
     return this.#entries.length;

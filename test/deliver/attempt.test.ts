@@ -68,6 +68,7 @@ const webhook = (over: Partial<Webhook>): Webhook => ({
   batchWindowMs: 0,
   rateLimit: null,
   disableAfterMs: null,
+  isPaused: false,
   route: { proxy: null, tlsProfile: null, tlsMinVersion: "TLSv1.2" },
   kept: { requestBytes: null, responseBytes: null },
   logsDecisions: false,

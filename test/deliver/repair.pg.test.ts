@@ -1,0 +1,111 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import type { ReceivedRequest } from "../support/receiver.ts";
+import { startSystem, type System } from "../support/system.ts";
+
+let system: System;
+beforeEach(async () => {
+  system = await startSystem("repair");
+  await system.app("create table orders (id int primary key, note text)");
+});
+afterEach(() => system.drop());
+
+const note = ({ body }: ReceivedRequest): string =>
+  (JSON.parse(body.toString()) as { data: { doc: { note: string } } }).data.doc.note;
+const notes = (name = "w"): string[] => system.received(name).map(note);
+const log = (columns: string) =>
+  system.look(`select ${columns} from walhook.webhook_request_log order by sent_at, delivery_id`);
+const queued = async (): Promise<number> =>
+  Number((await system.look("select count(*) as n from walhook.webhook_queue"))[0]!["n"]);
+
+describe("a webhook that is paused", () => {
+  it("sends nothing, keeps what happens in the queue, over a restart too, and sends it in order when it is resumed", async () => {
+    await system.webhook("w", "orders", "after_insert, on_update");
+    await system.webhook("other", "orders", "after_insert");
+    const first = await system.startBridge();
+    expect(await system.admin("select walhook.pause('w', 'moving house') as done")).toEqual([{ done: true }]);
+    expect(await system.admin("select walhook.pause('w') as done")).toEqual([{ done: false }]);
+    await system.app("insert into orders values (1, 'a1'); update orders set note = 'a2'");
+    await eventually(() => system.received("other").length === 1);
+    await system.caughtUp();
+    await first.stop();
+    await system.startBridge();
+    await system.app("update orders set note = 'a3'");
+    await system.caughtUp();
+    expect(notes()).toEqual([]);
+    expect(await queued()).toBe(3);
+    expect(await system.admin("select reason, paused_by::text from walhook.paused")).toEqual([
+      { reason: "moving house", paused_by: system.roles.admin },
+    ]);
+    expect(await system.admin("select walhook.resume('w') as done")).toEqual([{ done: true }]);
+    await system.settled();
+    expect(notes()).toEqual(["a1", "a2", "a3"]);
+    await system.app("update orders set note = 'a4'");
+    await eventually(() => notes().at(-1) === "a4");
+  });
+
+  it("is disabled neither by that nor changed in its author", async () => {
+    await system.webhook("w", "orders", "after_insert");
+    const before = await system.look("select enabled, author, modified_at from walhook.webhook");
+    await system.admin("select walhook.pause('w')");
+    expect(await system.look("select enabled, author, modified_at from walhook.webhook")).toEqual(before);
+  });
+});
+
+describe("walhook.cancel", () => {
+  it("takes what waits out of the queue, with a log row each; later events go on", async () => {
+    await system.webhook("w", "orders", "after_insert, on_update", { retry_schedule: "{1 h}" });
+    system.receiver.answer({ status: 500 });
+    await system.startBridge();
+    await system.app("insert into orders values (1, 'a1'), (2, 'b1'); update orders set note = 'a2' where id = 1");
+    await eventually(async () => (await queued()) === 3);
+    await system.caughtUp();
+    expect(await system.admin("select walhook.cancel('w', dry_run => true) as n")).toEqual([{ n: "3" }]);
+    expect(await system.admin("select walhook.cancel('w', docname => '1') as n")).toEqual([{ n: "2" }]);
+    await eventually(async () => (await queued()) === 1);
+    expect(
+      await system.look("select docname, outcome, error from walhook.webhook_request_log where outcome = 'cancelled'"),
+    ).toEqual(
+      Array.from({ length: 2 }, () => ({
+        docname: "1",
+        outcome: "cancelled",
+        error: `${system.roles.admin} cancelled it`,
+      })),
+    );
+    system.receiver.answer({});
+    await system.app("update orders set note = 'a3' where id = 1");
+    await eventually(() => notes().includes("a3"));
+    expect(notes()).not.toContain("a2");
+  });
+
+  it("lets a request under way end, and makes it the last one", async () => {
+    await system.webhook("w", "orders", "after_insert, on_update", { retry_schedule: "{100 ms}", timeout: "10 s" });
+    system.receiver.answer({ status: 500, delayMs: 1000 });
+    await system.startBridge();
+    await system.app("insert into orders values (1, 'a1'); update orders set note = 'a2'");
+    await eventually(() => system.received("w").length === 1);
+    await system.admin("select walhook.cancel('w')");
+    await eventually(async () => (await log("outcome")).length === 3);
+    await system.settled();
+    expect((await log("outcome || ' ' || docevent as what")).map(({ what }) => what).toSorted()).toEqual([
+      "cancelled after_insert",
+      "cancelled on_update",
+      "retry after_insert",
+    ]);
+    expect(notes()).toEqual(["a1"]);
+    system.receiver.answer({});
+    await system.app("update orders set note = 'a3'");
+    await eventually(() => notes().at(-1) === "a3");
+    expect(await queued()).toBe(0);
+  });
+
+  it("takes dead letters out as well", async () => {
+    await system.webhook("w", "orders", "after_insert", { retry_schedule: "{}", on_exhausted: "hold" });
+    system.receiver.answer({ status: 500 });
+    await system.startBridge();
+    await system.app("insert into orders values (1, 'a1')");
+    await eventually(async () => (await system.look("select from walhook.dead_letter")).length === 1);
+    await system.admin("select walhook.cancel('w')");
+    await eventually(async () => (await queued()) === 0);
+  });
+});
