@@ -40,17 +40,39 @@ create table if not exists walhook.rollup_minute (
 );
 create index if not exists rollup_minute_minute_idx on walhook.rollup_minute (minute);
 
+-- The same by hour: histograms of hours grow far less than sixtyfold, so a report of weeks reads a tenth.
+create table if not exists walhook.rollup_hour (
+  hour timestamptz not null,
+  webhook_id integer not null,
+  webhook text not null,
+  outcome text not null,
+  error_class text not null,
+  host text not null,
+  log_rows integer not null,
+  request_bytes bigint not null,
+  duration_buckets smallint[] not null,
+  duration_counts integer[] not null,
+  receipt_buckets smallint[] not null,
+  receipt_counts integer[] not null,
+  constraint rollup_hour_pkey primary key (webhook_id, hour, outcome, error_class, host)
+) with (fillfactor = 50);
+create index if not exists rollup_hour_hour_idx on walhook.rollup_hour (hour);
+
 comment on table walhook.rollup_part is
   'What checkpoints have added to walhook.webhook_rollup and nobody has merged yet: written by the bridge with the log rows that it counts, in one transaction.';
 comment on table walhook.rollup_minute is 'The merged part of walhook.webhook_rollup: see walhook.merge_rollup.';
+comment on table walhook.rollup_hour is 'What is merged, by hour (UTC): what walhook.webhook_hours reads, besides walhook.rollup_part.';
+comment on column walhook.rollup_hour.hour is 'The hour in which the attempts began (sent_at).';
 do $$
 declare
   t text;
 begin
-  foreach t in array array['rollup_part', 'rollup_minute'] loop
-    execute format('comment on column walhook.%I.minute is %L', t, 'The minute in which the attempts began (sent_at).');
+  foreach t in array array['rollup_part', 'rollup_minute', 'rollup_hour'] loop
+    if t <> 'rollup_hour' then
+      execute format('comment on column walhook.%I.minute is %L', t, 'The minute in which the attempts began (sent_at).');
+    end if;
     execute format('comment on column walhook.%I.webhook_id is %L', t, 'Number of the webhook.');
-    execute format('comment on column walhook.%I.webhook is %L', t, 'A name that it had in this minute.');
+    execute format('comment on column walhook.%I.webhook is %L', t, 'A name that it had then.');
     execute format('comment on column walhook.%I.outcome is %L', t, 'webhook_request_log.outcome.');
     execute format('comment on column walhook.%I.error_class is %L', t, 'webhook_request_log.error_class; empty: none.');
     execute format('comment on column walhook.%I.host is %L', t, 'Host and port of the URL; empty where nothing was sent.');
@@ -122,46 +144,62 @@ begin
     delete from walhook.rollup_part
     returning minute, webhook_id, webhook, outcome, error_class, host, log_rows, request_bytes,
               duration_buckets, duration_counts, receipt_buckets, receipt_counts
+  ), keyed as (
+    select u.unit, date_trunc(u.unit, p.minute, 'UTC') as at, p.webhook_id, p.webhook, p.outcome, p.error_class, p.host, p.log_rows, p.request_bytes,
+           p.duration_buckets, p.duration_counts, p.receipt_buckets, p.receipt_counts
+      from parts p, (values ('minute'), ('hour')) u (unit)
   ), added as (
-    select p.minute, p.webhook_id, p.outcome, p.error_class, p.host, max(p.webhook) as webhook,
-           sum(p.log_rows)::integer as log_rows, sum(p.request_bytes)::bigint as request_bytes
-      from parts p group by 1, 2, 3, 4, 5
-  ), former as (
-    select m.minute, m.webhook_id, m.outcome, m.error_class, m.host,
-           m.duration_buckets, m.duration_counts, m.receipt_buckets, m.receipt_counts
+    select k.unit, k.at, k.webhook_id, k.outcome, k.error_class, k.host, max(k.webhook) as webhook,
+           sum(k.log_rows)::integer as log_rows, sum(k.request_bytes)::bigint as request_bytes
+      from keyed k group by 1, 2, 3, 4, 5, 6
+  ), sources as (
+    select k.unit, k.at, k.webhook_id, k.outcome, k.error_class, k.host, k.duration_buckets, k.duration_counts, k.receipt_buckets, k.receipt_counts
+      from keyed k
+    union all
+    select a.unit, a.at, a.webhook_id, a.outcome, a.error_class, a.host, m.duration_buckets, m.duration_counts, m.receipt_buckets, m.receipt_counts
       from added a join walhook.rollup_minute m
-        on m.webhook_id = a.webhook_id and m.minute = a.minute and m.outcome = a.outcome
-       and m.error_class = a.error_class and m.host = a.host
-  ), pieces as (
-    select p.minute, p.webhook_id, p.outcome, p.error_class, p.host, 1 as kind, h.bucket, h.n
-      from parts p, unnest(p.duration_buckets, p.duration_counts) as h (bucket, n)
+        on m.webhook_id = a.webhook_id and m.minute = a.at and m.outcome = a.outcome and m.error_class = a.error_class and m.host = a.host
+     where a.unit = 'minute'
     union all
-    select p.minute, p.webhook_id, p.outcome, p.error_class, p.host, 2, h.bucket, h.n
-      from parts p, unnest(p.receipt_buckets, p.receipt_counts) as h (bucket, n)
-    union all
-    select f.minute, f.webhook_id, f.outcome, f.error_class, f.host, 1, h.bucket, h.n
-      from former f, unnest(f.duration_buckets, f.duration_counts) as h (bucket, n)
-    union all
-    select f.minute, f.webhook_id, f.outcome, f.error_class, f.host, 2, h.bucket, h.n
-      from former f, unnest(f.receipt_buckets, f.receipt_counts) as h (bucket, n)
+    select a.unit, a.at, a.webhook_id, a.outcome, a.error_class, a.host, h.duration_buckets, h.duration_counts, h.receipt_buckets, h.receipt_counts
+      from added a join walhook.rollup_hour h
+        on h.webhook_id = a.webhook_id and h.hour = a.at and h.outcome = a.outcome and h.error_class = a.error_class and h.host = a.host
+     where a.unit = 'hour'
   ), summed as (
-    select p.minute, p.webhook_id, p.outcome, p.error_class, p.host, p.kind, p.bucket, sum(p.n)::integer as n
-      from pieces p group by 1, 2, 3, 4, 5, 6, 7
+    select p.unit, p.at, p.webhook_id, p.outcome, p.error_class, p.host, 1 as kind, b.bucket, sum(b.n)::integer as n
+      from sources p, unnest(p.duration_buckets, p.duration_counts) as b (bucket, n) group by 1, 2, 3, 4, 5, 6, 8
+    union all
+    select p.unit, p.at, p.webhook_id, p.outcome, p.error_class, p.host, 2, b.bucket, sum(b.n)::integer
+      from sources p, unnest(p.receipt_buckets, p.receipt_counts) as b (bucket, n) group by 1, 2, 3, 4, 5, 6, 8
   ), histograms as (
-    select s.minute, s.webhook_id, s.outcome, s.error_class, s.host,
+    select s.unit, s.at, s.webhook_id, s.outcome, s.error_class, s.host,
            array_agg(s.bucket order by s.bucket) filter (where s.kind = 1) as duration_buckets,
            array_agg(s.n order by s.bucket) filter (where s.kind = 1) as duration_counts,
            array_agg(s.bucket order by s.bucket) filter (where s.kind = 2) as receipt_buckets,
            array_agg(s.n order by s.bucket) filter (where s.kind = 2) as receipt_counts
-      from summed s group by 1, 2, 3, 4, 5
+      from summed s group by 1, 2, 3, 4, 5, 6
+  ), whole as (
+    select a.unit, a.at, a.webhook_id, a.webhook, a.outcome, a.error_class, a.host, a.log_rows, a.request_bytes,
+           coalesce(h.duration_buckets, '{}') as duration_buckets, coalesce(h.duration_counts, '{}') as duration_counts,
+           coalesce(h.receipt_buckets, '{}') as receipt_buckets, coalesce(h.receipt_counts, '{}') as receipt_counts
+      from added a left join histograms h using (unit, at, webhook_id, outcome, error_class, host)
+  ), by_hour as (
+    insert into walhook.rollup_hour as m (hour, webhook_id, webhook, outcome, error_class, host, log_rows, request_bytes,
+        duration_buckets, duration_counts, receipt_buckets, receipt_counts)
+      select w.at, w.webhook_id, w.webhook, w.outcome, w.error_class, w.host, w.log_rows, w.request_bytes,
+             w.duration_buckets, w.duration_counts, w.receipt_buckets, w.receipt_counts
+        from whole w where w.unit = 'hour'
+      -- The histogram of the former row stands in the new one already; no other merge can have changed it since.
+      on conflict on constraint rollup_hour_pkey do update
+      set webhook = excluded.webhook, log_rows = m.log_rows + excluded.log_rows, request_bytes = m.request_bytes + excluded.request_bytes,
+          duration_buckets = excluded.duration_buckets, duration_counts = excluded.duration_counts,
+          receipt_buckets = excluded.receipt_buckets, receipt_counts = excluded.receipt_counts
   )
   insert into walhook.rollup_minute as m (minute, webhook_id, webhook, outcome, error_class, host, log_rows, request_bytes,
       duration_buckets, duration_counts, receipt_buckets, receipt_counts)
-    select a.minute, a.webhook_id, a.webhook, a.outcome, a.error_class, a.host, a.log_rows, a.request_bytes,
-           coalesce(h.duration_buckets, '{}'), coalesce(h.duration_counts, '{}'),
-           coalesce(h.receipt_buckets, '{}'), coalesce(h.receipt_counts, '{}')
-      from added a left join histograms h using (minute, webhook_id, outcome, error_class, host)
-    -- The histogram of the former row stands in the new one already; no other merge can have changed it since.
+    select w.at, w.webhook_id, w.webhook, w.outcome, w.error_class, w.host, w.log_rows, w.request_bytes,
+           w.duration_buckets, w.duration_counts, w.receipt_buckets, w.receipt_counts
+      from whole w where w.unit = 'minute'
     on conflict on constraint rollup_minute_pkey do update
     set webhook = excluded.webhook, log_rows = m.log_rows + excluded.log_rows, request_bytes = m.request_bytes + excluded.request_bytes,
         duration_buckets = excluded.duration_buckets, duration_counts = excluded.duration_counts,
@@ -170,7 +208,7 @@ begin
   return merged;
 end $$;
 comment on function walhook.merge_rollup() is
-  'Merges what checkpoints have appended to walhook.rollup_part into one row a key; readers see the same sums before and after. The bridge calls it some seconds after it has written. Returns how many rows it made or changed.';
+  'Merges what checkpoints have appended to walhook.rollup_part into one row a key, by minute and by hour; readers see the same sums before and after. The bridge calls it some seconds after it has written. Returns how many rows it made or changed.';
 
 create or replace function walhook.trim_rollup(keep interval) returns bigint
   language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -180,6 +218,7 @@ declare
 begin
   delete from walhook.rollup_minute m where m.minute < now() - keep;
   get diagnostics gone = row_count;
+  delete from walhook.rollup_hour h where h.hour < now() - keep;
   return gone;
 end $$;
 comment on function walhook.trim_rollup(interval) is 'Deletes what was counted longer ago than that. Returns how many rows.';
@@ -226,12 +265,12 @@ declare
 begin
   perform walhook.grant_to_roles(array[
     'grant select, insert on walhook.rollup_part to walhook_bridge',
-    'grant select on walhook.rollup_minute, walhook.webhook_rollup to walhook_bridge',
+    'grant select on walhook.rollup_minute, walhook.rollup_hour, walhook.webhook_rollup to walhook_bridge',
     'grant execute on function walhook.merge_rollup(), walhook.trim_rollup(interval) to walhook_bridge'
   ]);
   foreach reader in array array['walhook_admin', 'walhook_analyst', 'walhook_monitor'] loop
     perform walhook.grant_to_roles(array[
-      'grant select on walhook.webhook_rollup to ' || reader,
+      'grant select on walhook.webhook_rollup, walhook.rollup_hour, walhook.rollup_minute, walhook.rollup_part to ' || reader,
       'grant execute on function walhook.bucket_ms(integer), walhook.percentiles(integer[], bigint[], double precision[]) to ' || reader
     ]);
   end loop;

@@ -11,13 +11,29 @@ create or replace function walhook.webhook_hours(since timestamptz default now()
     receipt_p50_ms numeric, receipt_p95_ms numeric, receipt_p99_ms numeric)
   language sql stable security invoker set search_path = pg_catalog, pg_temp
 as $$
-  with chosen as materialized (
-    select date_trunc('hour', r.minute, 'UTC') as hour, r.webhook_id, r.webhook, r.outcome, r.log_rows, r.request_bytes,
-           r.duration_buckets, r.duration_counts, r.receipt_buckets, r.receipt_counts
-      from walhook.webhook_rollup r
-     where r.minute >= since and r.minute < until
-       and (webhook_hours.webhook is null
-            or r.webhook_id = (select w.webhook_id from walhook.status w where w.webhook = webhook_hours.webhook))
+  with edges as (
+    -- Hours that are asked for whole; what sticks out is read by minute.
+    select date_trunc('hour', since + interval '1 hour' - interval '1 microsecond', 'UTC') as first, date_trunc('hour', until, 'UTC') as behind,
+           (select w.webhook_id from walhook.status w where w.webhook = webhook_hours.webhook) as id
+  ), chosen as materialized (
+    select h.hour, h.webhook_id, h.webhook, h.outcome, h.log_rows, h.request_bytes, h.duration_buckets, h.duration_counts, h.receipt_buckets, h.receipt_counts
+      from walhook.rollup_hour h, edges e
+     where h.hour >= e.first and h.hour < e.behind and (webhook_hours.webhook is null or h.webhook_id = e.id)
+    union all
+    select date_trunc('hour', m.minute, 'UTC'), m.webhook_id, m.webhook, m.outcome, m.log_rows, m.request_bytes,
+           m.duration_buckets, m.duration_counts, m.receipt_buckets, m.receipt_counts
+      from walhook.rollup_minute m, edges e
+     where m.minute >= since and m.minute < least(e.first, until) and (webhook_hours.webhook is null or m.webhook_id = e.id)
+    union all
+    select date_trunc('hour', m.minute, 'UTC'), m.webhook_id, m.webhook, m.outcome, m.log_rows, m.request_bytes,
+           m.duration_buckets, m.duration_counts, m.receipt_buckets, m.receipt_counts
+      from walhook.rollup_minute m, edges e
+     where m.minute >= greatest(e.behind, e.first) and m.minute < until and (webhook_hours.webhook is null or m.webhook_id = e.id)
+    union all
+    select date_trunc('hour', p.minute, 'UTC'), p.webhook_id, p.webhook, p.outcome, p.log_rows, p.request_bytes,
+           p.duration_buckets, p.duration_counts, p.receipt_buckets, p.receipt_counts
+      from walhook.rollup_part p, edges e
+     where p.minute >= since and p.minute < until and (webhook_hours.webhook is null or p.webhook_id = e.id)
   ), counted as (
     select c.hour, c.webhook_id, max(c.webhook) as webhook, sum(c.log_rows) as log_rows,
            coalesce(sum(c.log_rows) filter (where c.outcome = 'delivered'), 0) as delivered,
@@ -27,16 +43,15 @@ as $$
            sum(c.request_bytes) as request_bytes
       from chosen c group by 1, 2
   ), summed as (
-    select c.hour, c.webhook_id, 1 as kind, b.bucket, sum(b.n) as n
+    select c.hour, c.webhook_id, 1 as kind, b.bucket, sum(b.n)::integer as n
       from chosen c, unnest(c.duration_buckets, c.duration_counts) as b (bucket, n) group by 1, 2, 4
     union all
-    select c.hour, c.webhook_id, 2, b.bucket, sum(b.n)
+    select c.hour, c.webhook_id, 2, b.bucket, sum(b.n)::integer
       from chosen c, unnest(c.receipt_buckets, c.receipt_counts) as b (bucket, n) group by 1, 2, 4
   ), ranked as (
     select s.hour, s.webhook_id, s.kind, s.bucket,
-           sum(s.n) over (partition by s.hour, s.webhook_id, s.kind order by s.bucket)
-             / sum(s.n) over (partition by s.hour, s.webhook_id, s.kind) as upto
-      from summed s
+           (sum(s.n) over w)::double precision / sum(s.n) over (partition by s.hour, s.webhook_id, s.kind)::double precision as upto
+      from summed s window w as (partition by s.hour, s.webhook_id, s.kind order by s.bucket)
   ), percentiles as (
     select r.hour, r.webhook_id,
            min(r.bucket) filter (where r.kind = 1 and r.upto >= 0.5) as p50, min(r.bucket) filter (where r.kind = 1 and r.upto >= 0.95) as p95,

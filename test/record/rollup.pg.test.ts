@@ -57,6 +57,26 @@ describe("the rollup", () => {
     ).toEqual([]);
   });
 
+  it("is the same by hour", async () => {
+    const columns =
+      "webhook_id, outcome, error_class, host, sum(log_rows)::int as log_rows, sum(request_bytes)::int as bytes";
+    const histogram = (name: string): string =>
+      `(select count(*)::int from unnest(${name}_buckets, ${name}_counts) as b (bucket, n))`;
+    expect(
+      await system.look(
+        `select hour, ${columns} from walhook.rollup_hour group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`,
+      ),
+    ).toEqual(
+      await system.look(
+        `select date_trunc('hour', minute) as hour, ${columns} from walhook.rollup_minute group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`,
+      ),
+    );
+    expect(
+      await system.look(`
+        select from walhook.rollup_hour where host <> '' and (log_rows <> (select sum(n) from unnest(duration_counts) n) or ${histogram("duration")} <> cardinality(duration_buckets))`),
+    ).toEqual([]);
+  });
+
   it("gives percentiles within 2 % of the log's own", async () => {
     const fractions = [0.01, 0.25, 0.5, 0.75, 0.95, 0.99, 1];
     const [exact] = await system.look(
@@ -88,7 +108,7 @@ describe("the rollup", () => {
     const { readFile } = await import("node:fs/promises");
     const file = await readFile(new URL("../../sql/140_rollup.sql", import.meta.url), "utf8");
     await system.look(
-      "delete from walhook.rollup_minute; delete from walhook.rollup_part; delete from walhook.migration where version = 140",
+      "delete from walhook.rollup_minute; delete from walhook.rollup_hour; delete from walhook.rollup_part; delete from walhook.migration where version = 140",
     );
     await system.look(file);
     expect(await system.look(FROM_ROLLUP)).toEqual(before);
