@@ -29,6 +29,7 @@ import { InFlight } from "./record/in-flight.ts";
 import { LogPartitions } from "./record/log-partitions.ts";
 import { Recorder } from "./record/recorder.ts";
 import { RollupMerger } from "./record/rollup-merger.ts";
+import { Replayer } from "./record/replayer.ts";
 import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
 import { orderChunks } from "./render/order-chunk.ts";
@@ -140,7 +141,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       tracker: inFlight.tracker,
       writer: new CheckpointWriter(client, resumption.epoch, merger.poke),
       claimed: inFlight.claimed,
-      onApplied: (effects) => inFlight.applied(effects),
+      onApplied: (effects) => {
+        inFlight.applied(effects);
+        if (effects.some(({ repairs }) => repairs.some(({ kind }) => kind === "replay_log"))) replayer.wake();
+      },
       onDurable: (done) => {
         inFlight.settle(done);
         stream.release(done.bytes);
@@ -149,6 +153,15 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       onFailure: fail,
     });
     closers.push(() => recorder.abandon());
+    const replayer = keep(
+      new Replayer({
+        pool,
+        epoch: resumption.epoch,
+        room: (webhookId) => inFlight.spareRoom(webhookId),
+        onQueued: (delta) => inFlight.queued(delta),
+        onFailure: fail,
+      }),
+    );
     // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
     await rights.start();
     const { webhooks } = inFlight;
@@ -210,12 +223,14 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     });
     closers.push(() => intake.unsubscribe());
     inFlight.wake();
+    replayer.wake();
 
     const stopped = deferred<void>();
     let stopping: Promise<void> | null = null;
     const stop = async (): Promise<void> => {
       // The pipe backwards: intake, requests under way, the last checkpoint, its acknowledgement.
       intake.unsubscribe();
+      await replayer.close();
       await inFlight.drain(settings.drainMs);
       await recorder.close();
       // What it says of the slot holds also where the last checkpoint failed.

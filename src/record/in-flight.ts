@@ -26,9 +26,13 @@ import type { Webhook } from "../match/webhook.ts";
 import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import { concerns } from "./concerns.ts";
+import type { QueueDelta } from "./checkpoint-writer.ts";
 import type { Durable } from "./recorder.ts";
 import { Tracker, type ConfigurationEffect } from "./tracker.ts";
 import { disableWebhook, readHealth, writeHealth } from "./webhook-health.ts";
+
+/** With so many in the queue a webhook gets no more of what is not live. */
+const MOST_SPARE = 500;
 
 export interface InFlightOptions {
   readonly db: Kysely<Database>;
@@ -226,6 +230,21 @@ export class InFlight {
     }
     // A row that waits for a further attempt changes no count, but when the next one is due.
     if (queueDelta.size > 0 || parked.length > 0) this.wake();
+  }
+
+  /** Rows came into the queue, or left it, beside the checkpoints. */
+  queued(delta: QueueDelta): void {
+    for (const [webhookId, by] of delta) {
+      this.#parkedCount.set(webhookId, (this.#parkedCount.get(webhookId) ?? 0) + by);
+    }
+    this.wake();
+  }
+
+  /** How many deliveries that are not live the queue may take for a webhook now: few, and none while it sends nothing. */
+  spareRoom(webhookId: number): number {
+    const webhook = this.#inForce.webhooks.get(webhookId);
+    if (webhook?.enabled !== true || this.#isHeld(webhook)) return 0;
+    return Math.max(0, MOST_SPARE - (this.#parkedCount.get(webhookId) ?? 0));
   }
 
   /** Something in the queue may be due. */

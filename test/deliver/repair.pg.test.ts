@@ -109,3 +109,97 @@ describe("walhook.cancel", () => {
     await eventually(async () => (await queued()) === 0);
   });
 });
+
+describe("walhook.replay", () => {
+  const replayed = () => system.look("select state, deliveries, queued, skipped from walhook.replay_progress");
+
+  it("says first how many there are, then sends them again: same id, same bytes, in no lane, and the log says so", async () => {
+    await system.webhook("w", "orders", "after_insert, on_update");
+    await system.startBridge();
+    await system.app("insert into orders values (1, 'a1'), (2, 'b1'); update orders set note = 'a2' where id = 1");
+    await system.settled();
+    const counts = "deliveries::int, replayable::int, not_replayable::int, reasons";
+    const all = "since => '-infinity'";
+    expect(await system.admin(`select ${counts}, replay_id from walhook.replay('w', ${all})`)).toEqual([
+      { deliveries: 3, replayable: 3, not_replayable: 0, reasons: {}, replay_id: null },
+    ]);
+    expect(system.received("w")).toHaveLength(3);
+    await system.admin(`select from walhook.replay('w', ${all}, docname => '1', dry_run => false)`);
+    await eventually(() => system.received("w").length === 5);
+    await eventually(async () => (await replayed())[0]?.["state"] === "done");
+    await system.settled();
+    const [first, , third, fourth, fifth] = system.received("w").toSorted((a, b) => a.atMs - b.atMs);
+    const again = new Map([fourth!, fifth!].map((request) => [request.headers["webhook-id"], request]));
+    for (const request of [first!, third!].filter((r) => again.has(r.headers["webhook-id"]))) {
+      expect(again.get(request.headers["webhook-id"])!.body.equals(request.body)).toBe(true);
+    }
+    expect(new Set(again.values()).size).toBe(2);
+    expect([note(fourth!), note(fifth!)].toSorted()).toEqual(["a1", "a2"]);
+    expect(await replayed()).toEqual([{ state: "done", deliveries: "2", queued: "2", skipped: "0" }]);
+    expect(
+      await system.look("select source, outcome from walhook.webhook_request_log where source = 'replay'"),
+    ).toEqual(Array.from({ length: 2 }, () => ({ source: "replay", outcome: "delivered" })));
+  });
+
+  it("takes each delivery of a batch out of the first one's row, byte for byte", async () => {
+    await system.webhook("w", "orders", "after_insert", { batch_size: 10 });
+    await system.startBridge();
+    await system.app("insert into orders select n, 'n' || n from generate_series(1, 12) n");
+    await system.settled();
+    const parts = (): Map<string, string> =>
+      new Map(
+        system
+          .received("w")
+          .flatMap(({ body }) =>
+            (JSON.parse(body.toString()) as { id: string; payload: unknown }[]).map(
+              ({ id, payload }): [string, string] => [id, JSON.stringify(payload)],
+            ),
+          ),
+      );
+    const before = parts();
+    await system.admin("select walhook.replay('w', outcome => 'delivered', dry_run => false)");
+    await eventually(async () => (await replayed())[0]?.["state"] === "done");
+    await system.settled();
+    expect(before.size).toBe(12);
+    expect(parts()).toEqual(before);
+    expect(
+      await system.look("select count(*)::int as n from walhook.webhook_request_log where source = 'replay'"),
+    ).toEqual([{ n: 12 }]);
+  });
+
+  it("counts what the log has not kept as not to be replayed, and says why", async () => {
+    await system.webhook("w", "orders", "after_insert", { log_request_bytes: 10 });
+    await system.startBridge();
+    await system.app("insert into orders values (1, 'a1')");
+    await system.settled();
+    expect(
+      await system.admin(
+        "select replayable::int, not_replayable::int, reasons from walhook.replay('w', outcome => 'delivered')",
+      ),
+    ).toEqual([{ replayable: 0, not_replayable: 1, reasons: { "the log has not kept what was sent": 1 } }]);
+  });
+
+  it("keeps to its rate, goes on after a restart, and can be stopped", async () => {
+    await system.webhook("w", "orders", "after_insert");
+    const first = await system.startBridge();
+    await system.app("insert into orders select n, 'n' || n from generate_series(1, 40) n");
+    await system.settled();
+    await system.admin("select walhook.replay('w', outcome => 'delivered', rate => 20, dry_run => false)");
+    const startedMs = Date.now();
+    await eventually(() => system.received("w").length >= 52);
+    expect(Date.now() - startedMs).toBeGreaterThan(300);
+    await first.stop();
+    await system.startBridge();
+    await eventually(() => system.received("w").length >= 60);
+    await system.admin("select walhook.stop_replay(replay_id) from walhook.replay_progress");
+    await eventually(async () => (await replayed())[0]?.["state"] === "stopped");
+    await system.settled();
+    expect(system.received("w").length).toBeLessThan(80);
+  });
+
+  it("is refused to who could not be the webhook's author", async () => {
+    await system.webhook("w", "orders", "after_insert");
+    await system.app(`revoke select on orders from "${system.roles.admin}"`);
+    await expect(system.admin("select walhook.replay('w', outcome => 'delivered')")).rejects.toThrow(/may not read/);
+  });
+});
