@@ -200,7 +200,7 @@ export const OPTIONS = {
     flag: "max-log-bytes",
     unit: "bytes",
     min: 1_048_576,
-    max: Number.MAX_SAFE_INTEGER,
+    max: 9_007_199_254_740_991,
     default: 10_737_418_240,
     help: "how large walhook.webhook_request_log may become; beyond it the oldest days go, never the present one",
   },
