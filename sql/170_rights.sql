@@ -173,6 +173,37 @@ create or replace view walhook.dead_letter with (security_barrier) as
   from walhook.webhook_queue q where q.is_dead;
 comment on column walhook.dead_letter.last_error is 'Why the last attempt failed. NULL for who may read neither the queue nor the table: it may quote the row.';
 
+-- A copy by pg_dump and pg_restore: tables are known by their numbers, which are others there. Whoever restores may do this.
+create or replace function walhook.relink() returns integer
+  language plpgsql volatile security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  relinked integer;
+  condition record;
+begin
+  lock table walhook.webhook in share row exclusive mode;
+  -- The description begins with the number of the table, see walhook.condition_is_stale. Its author stays its owner.
+  for condition in
+    select p.oid::regprocedure as signature, regexp_replace(obj_description(p.oid, 'pg_proc'), '^[0-9]+', w.webhook_doctype::oid::text) as description
+      from walhook.webhook w
+      join pg_proc p on p.pronamespace = 'walhook_condition'::regnamespace and p.proname = w.condition_function
+     where w.doctype_oid <> w.webhook_doctype::oid
+  loop
+    execute format('comment on function %s is %L', condition.signature, condition.description);
+  end loop;
+  -- Nothing of what they do is changed, so nobody becomes an author.
+  alter table walhook.webhook disable trigger user;
+  update walhook.webhook set doctype_oid = webhook_doctype::oid where doctype_oid <> webhook_doctype::oid;
+  get diagnostics relinked = row_count;
+  alter table walhook.webhook enable trigger user;
+  delete from walhook.published;
+  insert into walhook.published (publication, relation, member) select n.publication, n.relation, n.member from walhook.published_now() n;
+  return relinked;
+end $$;
+comment on function walhook.relink() is
+  'After pg_restore into another database, before a bridge starts there: finds the webhooks'' tables by their names, and takes the publications as they are. Authors stay. For a superuser; returns how many webhooks it was about.';
+revoke all on function walhook.relink() from public;
+
 -- Views of the log say of its columns what the log says of them.
 do $$
 declare
