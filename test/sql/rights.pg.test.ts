@@ -100,6 +100,7 @@ describe("rights", () => {
       "select tablename::text as name from pg_publication_tables where schemaname = 'walhook' order by 1",
     );
     expect(published.map(({ name }) => name)).toEqual([
+      "paused",
       "repair",
       "webhook",
       "webhook_data",
