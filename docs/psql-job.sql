@@ -90,23 +90,21 @@ begin
 end $$;
 update walhook.webhook set enabled = false where name = 'down';
 
-select to_regprocedure('walhook.pause(text, text)') is not null as may_pause \gset
-\if :may_pause
-  \echo Send an hour again; first how many that are:
-  select * from walhook.replay('paid', since => now() - interval '1 hour', outcome => 'delivered');
-  select replay_id from walhook.replay('paid', since => now() - interval '1 hour', outcome => 'delivered', dry_run => false) \gset
-  do $$
-  begin
-    for i in 1..500 loop
-      exit when exists (select from walhook.replay_progress where state = 'done');
-      perform pg_sleep(0.02);
-    end loop;
-  end $$;
-  select webhook, state, deliveries, queued from walhook.replay_progress;
-  select walhook.pause('paid', 'maintenance of the ERP');
-  select walhook.cancel('paid', dry_run => true);
-  select walhook.resume('paid');
-\endif
+\echo Send an hour again; first how many that are:
+select deliveries, replayable from walhook.replay('paid', since => now() - interval '1 hour', outcome => 'delivered');
+select replay_id from walhook.replay('paid', since => now() - interval '1 hour', outcome => 'delivered', dry_run => false) \gset
+do $$
+begin
+  for i in 1..500 loop
+    exit when exists (select from walhook.replay_progress where state = 'done');
+    perform pg_sleep(0.02);
+  end loop;
+end $$;
+select webhook, state, deliveries, queued from walhook.replay_progress;
+select walhook.pause('paid', 'maintenance of the ERP');
+select webhook_id > 0 as is_paused, reason from walhook.paused;
+select 'waits', walhook.cancel('paid', dry_run => true);
+select walhook.resume('paid');
 
 -- 4. Report ----------------------------------------------------------------------------------------------------------
 

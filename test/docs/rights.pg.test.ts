@@ -39,6 +39,15 @@ describe("installing again, file by file as psql does,", () => {
   });
 });
 
+describe("who calls", () => {
+  it("is known by the role's name as it is: read as an identifier, Alice would be alice", async () => {
+    const { rows } = await db.query(`
+      select p.proname::text as name from pg_proc p where p.pronamespace = 'walhook'::regnamespace and p.prosrc ~ '(^|[^(])(current|session)_user::([a-z_]+[.])?regrole'
+      union all select c.relname from pg_class c where c.relnamespace = 'walhook'::regnamespace and c.relkind = 'v' and pg_get_viewdef(c.oid) ~* '[^(](current_user|session_user)[)]?::([a-z_]+[.])?regrole'`);
+    expect(rows).toEqual([]);
+  });
+});
+
 describe("functions that work as their owner", () => {
   it("are those of a list, each with its reason", async () => {
     const found = (await functionRows(db)).filter((row) => row.is_definer).map((row) => row.signature);

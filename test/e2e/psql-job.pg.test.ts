@@ -48,6 +48,8 @@ describe.skipIf(psql === "")(
         `paid|1|test|delivered|200|{"order":1,"amount":99.90}`,
         `paid|1|live|delivered|200|{"order":1,"amount":99.90}`,
         "1|1",
+      "paid|done|1|1",
+      "t|maintenance of the ERP",
       ]) {
         expect(lines).toContain(line);
       }

@@ -17,6 +17,8 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "doctype_problems(oid, oid)": "Looks at catalogs and at who owns what; shows no row of a table.",
   "drop_conditions(text[])": "Drops functions of other owners, of those alone that nothing needs any more.",
   "drop_log_partitions(interval, bigint)": "The bridge may fill the log, not drop tables.",
+  "drop_backfill_function(bigint)":
+    "The bridge drops the function of a backfill that has ended; it belongs to who asked for it.",
   "emit(jsonb, boolean)": "Raises the doorbell; the message decides nothing.",
   "ensure_leaf_identity(oid)": "Sets the replica identity of a new partition, of watched tables alone, as their owner.",
   "expunge_bodies()": "Who expunges may neither read nor write log and queue.",
@@ -34,6 +36,8 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "publish_doctype(oid, boolean)": "Publications belong to `walhook_owner`; after the author's rights were asked for.",
   "publish_webhook()": "The same, for the row that a trigger sees.",
   "raise_alert()": "Nobody may write alerts.",
+  "read_backfill(bigint, text, jsonb)":
+    "Owned by `walhook_sandbox`: calls the function of who asked for the backfill, which reads with that role's rights alone.",
   "record_published()": "Writes `published`.",
   "replayable(integer, text, text, timestamp with time zone, timestamp with time zone, pg_lsn, pg_lsn, text)":
     "Who repairs may not read the log: it tells ids and what is in the way of sending them again, nothing of what was sent.",
@@ -43,7 +47,8 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "set_full_identity(oid)": "Changes a watched table as its owner, for a webhook that needs it.",
   "settle_replica_identities()": "The same for the bridge: only what the webhooks that are there need.",
   "take_test(uuid)": "The bridge takes each test once.",
-  "thin_log_partition(interval)": "The bridge may fill the log, not change it, but for bodies of days that are long over.",
+  "thin_log_partition(interval)":
+    "The bridge may fill the log, not change it, but for bodies of days that are long over.",
   "trim_decisions(interval)": "The bridge may write decisions, not delete them, but for what is old.",
   "trim_rollup(interval)": "The bridge may not delete what is counted, but for what is old.",
   "unused_conditions()": "Looks into `webhook_in_force`; shows names of functions.",
