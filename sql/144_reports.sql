@@ -42,16 +42,17 @@ as $$
            coalesce(sum(c.log_rows) filter (where c.outcome in ('delivered', 'retry', 'dead', 'blocked', 'error')), 0) as attempts,
            sum(c.request_bytes) as request_bytes
       from chosen c group by 1, 2
-  ), summed as (
-    select c.hour, c.webhook_id, 1 as kind, b.bucket, sum(b.n)::integer as n
-      from chosen c, unnest(c.duration_buckets, c.duration_counts) as b (bucket, n) group by 1, 2, 4
+  ), buckets as (
+    select c.hour, c.webhook_id, 1 as kind, b.bucket, b.n
+      from chosen c, unnest(c.duration_buckets, c.duration_counts) as b (bucket, n)
     union all
-    select c.hour, c.webhook_id, 2, b.bucket, sum(b.n)::integer
-      from chosen c, unnest(c.receipt_buckets, c.receipt_counts) as b (bucket, n) group by 1, 2, 4
+    select c.hour, c.webhook_id, 2, b.bucket, b.n
+      from chosen c, unnest(c.receipt_buckets, c.receipt_counts) as b (bucket, n)
   ), ranked as (
+    -- Rows of one bucket are peers of the window, so their sums are the same.
     select s.hour, s.webhook_id, s.kind, s.bucket,
            (sum(s.n) over w)::double precision / sum(s.n) over (partition by s.hour, s.webhook_id, s.kind)::double precision as upto
-      from summed s window w as (partition by s.hour, s.webhook_id, s.kind order by s.bucket)
+      from buckets s window w as (partition by s.hour, s.webhook_id, s.kind order by s.bucket)
   ), percentiles as (
     select r.hour, r.webhook_id,
            min(r.bucket) filter (where r.kind = 1 and r.upto >= 0.5) as p50, min(r.bucket) filter (where r.kind = 1 and r.upto >= 0.95) as p95,
@@ -74,9 +75,9 @@ comment on function walhook.webhook_hours(timestamptz, timestamptz, text) is
 create or replace view walhook.webhook_hour as
   select h.hour, h.webhook_id, h.webhook, h.log_rows, h.attempts, h.delivered, h.retried, h.given_up, h.success_percent, h.request_bytes,
          h.p50_ms, h.p95_ms, h.p99_ms, h.receipt_p50_ms, h.receipt_p95_ms, h.receipt_p99_ms
-    from walhook.webhook_hours(now() - interval '7 days', 'infinity') h;
+    from walhook.webhook_hours(now() - interval '3 days', 'infinity') h;
 comment on view walhook.webhook_hour is
-  'Figures of each webhook by hour (UTC) of the last seven days, from walhook.webhook_rollup; of other times: walhook.webhook_hours.';
+  'Figures of each webhook by hour (UTC) of the last three days, from walhook.webhook_rollup; of other times: walhook.webhook_hours.';
 comment on column walhook.webhook_hour.hour is 'Its beginning.';
 comment on column walhook.webhook_hour.webhook_id is 'Number of the webhook.';
 comment on column walhook.webhook_hour.webhook is 'A name that it had in this hour.';
