@@ -87,7 +87,7 @@ describe("walhook.cancel", () => {
     await system.admin("select walhook.cancel('w')");
     await eventually(async () => (await log("outcome")).length === 3);
     await system.settled();
-    expect((await log("outcome || ' ' || docevent as what")).map(({ what }) => what).toSorted()).toEqual([
+    expect((await log("outcome || ' ' || docevent as what")).map(({ what }) => String(what)).toSorted()).toEqual([
       "cancelled after_insert",
       "cancelled on_update",
       "retry after_insert",
