@@ -48,8 +48,8 @@ describe.skipIf(psql === "")(
         `paid|1|test|delivered|200|{"order":1,"amount":99.90}`,
         `paid|1|live|delivered|200|{"order":1,"amount":99.90}`,
         "1|1",
-      "paid|done|1|1",
-      "t|maintenance of the ERP",
+        "paid|done|1|1",
+        "t|maintenance of the ERP",
       ]) {
         expect(lines).toContain(line);
       }
@@ -62,6 +62,9 @@ describe.skipIf(psql === "")(
           expect.stringMatching(/^down\|3\|\d\|delivered$/),
         ]),
       );
+      expect(
+        lines.filter((line) => line.startsWith("backfill|")).every((line) => line.startsWith("backfill|paid|done|1|")),
+      ).toBe(true);
       expect(lines).toContain("expunged|");
       expect(system.received("mended")).toHaveLength(1);
       expect(system.received("mended")[0]!.headers["webhook-id"]).toBe(
