@@ -8,8 +8,18 @@ comment on column walhook.bridge.cursor_time is 'When the newest change of which
 
 -- Each webhook -----------------------------------------------------------------------------------------------------------
 
+create or replace function walhook.is_paused(number integer) returns boolean
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The table comes with a later file.
+  if to_regclass('walhook.paused') is null then return false; end if;
+  return exists (select from walhook.paused p where p.webhook_id = number);
+end $$;
+comment on function walhook.is_paused(integer) is 'Whether walhook.pause has stopped a webhook, by its number.';
+
 create or replace view walhook.status with (security_barrier) as
-  select w.id as webhook_id, w.name as webhook, w.doctype, w.enabled,
+  select w.id as webhook_id, w.name as webhook, w.doctype, w.enabled, walhook.is_paused(w.id) as paused,
          coalesce(s.state, 'ok') as state, coalesce(s.health, 'ok') as health, coalesce(s.breaker, 'closed') as breaker, s.breaker_until,
          s.last_delivered_at as last_success_at, s.last_failure_at, coalesce(s.consecutive_failures, 0) as consecutive_failures,
          case when pg_catalog.has_column_privilege('walhook.webhook_state', 'last_failure', 'SELECT') then s.last_failure end as last_failure,
@@ -43,6 +53,7 @@ comment on column walhook.status.webhook_id is 'Number of the webhook.';
 comment on column walhook.status.webhook is 'Its name.';
 comment on column walhook.status.doctype is 'The table that it watches.';
 comment on column walhook.status.enabled is 'Whether it is enabled.';
+comment on column walhook.status.paused is 'Whether walhook.pause has stopped it: its deliveries wait.';
 comment on column walhook.status.state is 'ok, or why it does not send: webhook_state.state.';
 comment on column walhook.status.health is 'How its receiver does: ok, failing, opened, disabled.';
 comment on column walhook.status.breaker is 'closed, open or half_open: webhook_state.breaker.';
@@ -139,12 +150,14 @@ end $$;
 
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
+revoke all on function walhook.is_paused(integer) from public;
 do $$
 declare
   reader text;
 begin
   foreach reader in array array['walhook_bridge', 'walhook_admin', 'walhook_analyst', 'walhook_monitor'] loop
-    perform walhook.grant_to_roles(array['grant select on walhook.status, walhook.bridge_status to ' || reader]);
+    perform walhook.grant_to_roles(array[
+      'grant select on walhook.status, walhook.bridge_status to ' || reader, 'grant execute on function walhook.is_paused(integer) to ' || reader]);
   end loop;
   perform walhook.grant_to_roles(array[
     'grant select on walhook.log_figures to walhook_analyst', 'grant select on walhook.log_figures to walhook_monitor',

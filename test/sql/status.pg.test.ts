@@ -81,6 +81,18 @@ describe("walhook.status", () => {
   });
 });
 
+describe("a webhook that is paused", () => {
+  it("is shown as such", async () => {
+    await system.admin("select walhook.pause('good')");
+    expect(await one("select paused, enabled from walhook.status where webhook = 'good'")).toEqual({
+      paused: true,
+      enabled: true,
+    });
+    expect(await one("select paused from walhook.status where webhook = 'bad'")).toEqual({ paused: false });
+    await system.admin("select walhook.resume('good')");
+  });
+});
+
 describe("walhook.bridge_status", () => {
   it("says how bridge and slot do", async () => {
     {
@@ -103,7 +115,7 @@ describe("walhook.bridge_status", () => {
       state: "stopped",
       slot_health: "nobody reads it",
     });
-    await system.look("select pg_logical_emit_message(false, 'x', repeat('y', 100000)) from generate_series(1, 20)");
+    await system.look("select pg_logical_emit_message(true, 'x', repeat('y', 100000)) from generate_series(1, 20)");
     expect(
       await one("select lag_bytes > 1048576 as behind, lag_seconds >= 0 as late from walhook.bridge_status"),
     ).toEqual({

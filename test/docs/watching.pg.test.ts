@@ -1,0 +1,35 @@
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startSystem, type System } from "../support/system.ts";
+import { pageUrl } from "./generated.ts";
+
+const text = await readFile(pageUrl("watching.md"), "utf8");
+const statements = [...text.matchAll(/```sql\n([\s\S]*?)```/g)]
+  .flatMap(([, block = ""]) => block.split(/;\n/))
+  .map((statement) => statement.replaceAll(/^--.*$/gm, "").trim())
+  .filter((statement) => statement !== "");
+
+let system: System;
+const analyst = `analyst_${randomBytes(4).toString("hex")}`;
+beforeAll(async () => {
+  system = await startSystem("watching");
+  await system.look(`create role ${analyst} login in role walhook_analyst`);
+  await system.app("create table orders (id int primary key, status text)");
+  await system.webhook("paid-orders", "orders", "after_insert", { condition: "doc.status = 'Paid'" });
+  await using _ = await system.startBridge();
+  await system.app("insert into orders values (42, 'Paid')");
+  await system.settled();
+});
+afterAll(() => system.drop());
+
+describe("docs/watching.md", () => {
+  it("has statements", () => {
+    expect(statements.length).toBeGreaterThan(8);
+  });
+
+  it.each(statements)("works for an analyst, or for who configures: %s", async (sql) => {
+    if (sql.startsWith("update")) await system.admin(sql);
+    else await system.db.queryAs(analyst, sql);
+  });
+});
