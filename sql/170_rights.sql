@@ -237,6 +237,15 @@ begin
       execute statement;
     end if;
   end loop;
+  -- File 060 gives it all that is there when it runs; run again, that is more than the bridge has use for.
+  if exists (select from pg_catalog.pg_roles r where r.rolname = 'walhook_bridge') then
+    for statement in
+      select format('revoke select on walhook.%I from walhook_bridge', c.relname) from pg_catalog.pg_class c
+       where c.relnamespace = 'walhook'::regnamespace and (c.relkind = 'v' and c.relname <> 'signing_key' or c.relname in ('rollup_minute', 'rollup_hour'))
+    loop
+      execute statement;
+    end loop;
+  end if;
   perform walhook.grant_to_roles(array[
     -- A webhook's author is bound by what he may read; so is who configures: no bodies, headers, URLs or changes of tables
     -- that are not theirs. Names of documents are there, since repairs go by them.

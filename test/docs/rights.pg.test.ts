@@ -1,4 +1,6 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { migrationFiles } from "../../src/db/migrate.ts";
 import { DEFINERS } from "../sql/definers.ts";
@@ -36,6 +38,18 @@ describe("installing again, file by file as psql does,", () => {
     const client = await db.connect();
     for (const { url } of await migrationFiles()) await client.query(await readFile(url, "utf8"));
     expect([await relationRights(db), await functionRows(db)]).toEqual(before);
+  });
+});
+
+describe("the bridge's role", () => {
+  it("has no table that its code does not name", async () => {
+    const folder = fileURLToPath(new URL("../../src/", import.meta.url));
+    const files = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".ts"));
+    const code = (await Promise.all(files.map((name) => readFile(join(folder, name), "utf8")))).join("\n");
+    const { rows } = await db.query(`select distinct c.relname::text as name from pg_class c, aclexplode(c.relacl) x
+      where c.relnamespace = 'walhook'::regnamespace and x.grantee = 'walhook_bridge'::regrole and not c.relispartition`);
+    const idle = (rows as { name: string }[]).filter(({ name }) => !new RegExp(`walhook\\.${name}\\b`).test(code));
+    expect(idle).toEqual([]);
   });
 });
 
