@@ -1,6 +1,8 @@
 import type { Kysely } from "kysely";
 import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
+import { Backfiller } from "./backfill/backfiller.ts";
+import { withBackfills } from "./backfill/with-backfills.ts";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { configurationOids, readBridgeSlot, requireUnmoved } from "./db/bridge-slot.ts";
 import { connect, connectionConfig } from "./db/connection.ts";
@@ -141,6 +143,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       tracker: inFlight.tracker,
       writer: new CheckpointWriter(client, resumption.epoch, merger.poke),
       claimed: inFlight.claimed,
+      onBackfilled: (progresses) => backfiller.durable(progresses),
       onApplied: (effects) => {
         inFlight.applied(effects);
         if (effects.some(({ repairs }) => repairs.some(({ kind }) => kind === "replay_log"))) replayer.wake();
@@ -194,6 +197,18 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     );
     answerer.start();
     const matcher = new Matcher(inForce, () => rights.held, conditions);
+    const backfiller = keep(
+      new Backfiller({
+        pool,
+        conditions,
+        held: () => rights.held,
+        deliveryId,
+        maxBodyBytes: settings.maxBodyBytes,
+        room: (webhookId) => inFlight.spareRoom(webhookId),
+        isThere: (webhookId) => inFlight.hasWebhook(webhookId),
+        onFailure: fail,
+      }),
+    );
 
     const delivered$: Observable<void> = stream.frames.pipe(
       decode({
@@ -211,10 +226,11 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         isBarrier: endsInConfiguration,
         project: async (chunk) => {
           await inFlight.room();
-          return matcher.match(chunk);
+          const matched = await matcher.match(chunk);
+          return { matched, read: await backfiller.follow(chunk, matched, matcher.inForce) };
         },
       }),
-      map((chunk) => orderChunks(chunk, deliveryId, settings.maxBodyBytes)),
+      map(({ matched, read }) => withBackfills(orderChunks(matched, deliveryId, settings.maxBodyBytes), read)),
       concatMap((parts) => inFlight.receiveAll(parts, () => intake.closed)),
     );
     const intake = new Subscription();
@@ -224,13 +240,14 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     closers.push(() => intake.unsubscribe());
     inFlight.wake();
     replayer.wake();
+    await backfiller.start();
 
     const stopped = deferred<void>();
     let stopping: Promise<void> | null = null;
     const stop = async (): Promise<void> => {
       // The pipe backwards: intake, requests under way, the last checkpoint, its acknowledgement.
       intake.unsubscribe();
-      await replayer.close();
+      await Promise.all([replayer.close(), backfiller.close()]);
       await inFlight.drain(settings.drainMs);
       await recorder.close();
       // What it says of the slot holds also where the last checkpoint failed.

@@ -77,7 +77,7 @@ export async function configurationOids(db: Kysely<Database>): Promise<ReadonlyM
     select c.oid::bigint::float8 as oid, c.relname as name
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'walhook' and c.relname in ('webhook', 'webhook_header', 'webhook_data', 'webhook_secret', 'paused', 'repair')`.execute(
+    where n.nspname = 'walhook' and c.relname in ('webhook', 'webhook_header', 'webhook_data', 'webhook_secret', 'paused', 'repair', 'backfill_request', 'backfill_watermark')`.execute(
     db,
   );
   return new Map(rows.map(({ oid, name }) => [oid, name]));

@@ -35,4 +35,6 @@ export interface DocEvent {
   readonly oldDocname: string | null;
   /** False when a rule needed a value that the WAL does not carry: nobody can say whether this happened. */
   readonly isCertain: boolean;
+  /** Of `backfill` only: number of the backfill that read the row. */
+  readonly backfillId?: string;
 }

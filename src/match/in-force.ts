@@ -58,6 +58,7 @@ export class InForce {
         if (repair !== null) repairs.push(repair);
         continue;
       }
+      if (change.table === "backfill_request" || change.table === "backfill_watermark") continue;
       for (const id of applyRow(definitions, change.table, change)) touched.add(id);
     }
     if (touched.size === 0) return { inForce: this, changed: new Map(), removed: [], repairs };
@@ -80,7 +81,7 @@ const NOTHING: Definition = { webhook: {}, headers: [], data: [] };
 /** Applies one changed row; returns the numbers of the webhooks it touches. */
 function applyRow(
   definitions: Map<number, Definition>,
-  table: Exclude<ConfigurationTable, "repair">,
+  table: Exclude<ConfigurationTable, "repair" | "backfill_request" | "backfill_watermark">,
   change: ConfigurationChange,
 ): readonly number[] {
   const { kind, row } = change;

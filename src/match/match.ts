@@ -37,7 +37,7 @@ const MAX_CANDIDATES = 100_000;
  */
 export async function match(
   events: readonly DocEvent[],
-  inForce: InForce,
+  inForce: Pick<InForce, "onTable">,
   held: Held,
   conditions: Pick<Conditions, "ask">,
 ): Promise<readonly Match[]> {
@@ -60,7 +60,7 @@ export async function match(
 /** For each webhook, by its number, where the events stand that it watches for. */
 function placesByWebhook(
   events: readonly DocEvent[],
-  inForce: InForce,
+  inForce: Pick<InForce, "onTable">,
 ): readonly (readonly [Webhook, readonly number[]])[] {
   const places = new Map<Webhook, number[]>();
   for (const [place, { change, name }] of events.entries()) {

@@ -25,6 +25,11 @@ export class Matcher {
     this.#conditions = conditions;
   }
 
+  /** What is in force behind the chunk that was matched last. */
+  get inForce(): InForce {
+    return this.#inForce;
+  }
+
   async match({ events, configuration, ...place }: EventChunk): Promise<MatchedChunk> {
     const matches = events.length === 0 ? [] : await match(events, this.#inForce, this.#held(), this.#conditions);
     const change = configuration.length === 0 ? null : this.#inForce.apply(configuration);

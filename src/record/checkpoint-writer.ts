@@ -13,6 +13,7 @@ import { lanesToRelease, releaseLanes, type LaneChange } from "./release-lanes.t
 import { rollUp } from "./rollup.ts";
 import { appendRollup } from "./rollup-copy.ts";
 import type { CheckpointPlan, QueueState } from "./tracker.ts";
+import { writeBackfills } from "./write-backfills.ts";
 
 /** How the number of rows in the queue changed, by webhook. */
 export type QueueDelta = ReadonlyMap<number, number>;
@@ -68,6 +69,7 @@ export class CheckpointWriter {
           changes.push(...repaired.changes);
         }
       }
+      if (plan.backfills !== undefined) await writeBackfills(trx, plan.backfills);
       await releaseLanes(trx, changes);
       await moveCursor(trx, plan);
     });

@@ -240,6 +240,11 @@ export class InFlight {
     this.wake();
   }
 
+  /** Whether a webhook is in force. */
+  hasWebhook(webhookId: number): boolean {
+    return this.#inForce.webhooks.has(webhookId);
+  }
+
   /** How many deliveries that are not live the queue may take for a webhook now: few, and none while it sends nothing. */
   spareRoom(webhookId: number): number {
     const webhook = this.#inForce.webhooks.get(webhookId);

@@ -1,3 +1,4 @@
+import type { Progress } from "../backfill/progress.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { Claims } from "../deliver/claims.ts";
 import type { Ticket } from "../deliver/ticket.ts";
@@ -11,6 +12,8 @@ export interface RecorderOptions {
   readonly claimed: Claims;
   /** A checkpoint is durable: what may be acknowledged, forgotten and released. */
   readonly onDurable: (done: Durable) => void;
+  /** A checkpoint with these chunks of backfills is durable; told before `onDurable`. */
+  readonly onBackfilled?: (progresses: readonly Progress[]) => void;
   /** A checkpoint with these configuration transactions is durable; told before `onDurable`. */
   readonly onApplied?: (effects: readonly ConfigurationEffect[]) => void;
   /** A checkpoint failed: nothing of it is written, and this recorder does nothing more. */
@@ -104,6 +107,7 @@ export class Recorder {
       const parked = tracker.committed(plan);
       for (const { ticket } of plan.requeue) claimed.delete(ticket);
       for (const ticket of plan.dequeue) claimed.delete(ticket);
+      if (plan.backfills !== undefined) this.#options.onBackfilled?.(plan.backfills);
       if (plan.configuration.length > 0) this.#options.onApplied?.(plan.configuration);
       onDurable({ flushLsn: plan.flushLsn, bytes: plan.bytes, tickets: plan.tickets, parked, queueDelta });
       return true;

@@ -1,4 +1,5 @@
 import { MAX_UNSTORED_BYTES } from "../db/find-gap.ts";
+import type { Progress } from "../backfill/progress.ts";
 import { comparePositions, START, type Position } from "../decode/position.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import type { Batch } from "../deliver/parcel.ts";
@@ -14,6 +15,8 @@ export interface AdmittedChunk {
   readonly tickets: readonly Ticket[];
   /** What its configuration transaction did to the webhooks in force; null where it has none. */
   readonly configuration: ConfigurationEffect | null;
+  /** How far a backfill is with it; only where it comes of one. */
+  readonly backfill?: Progress;
 }
 
 export type ConfigurationEffect = Pick<InForceChange, "changed" | "removed" | "repairs">;
@@ -42,6 +45,8 @@ export interface CheckpointPlan {
   readonly requeue: readonly QueueState[];
   readonly dequeue: readonly Ticket[];
   readonly configuration: readonly ConfigurationEffect[];
+  /** How far backfills are with it; absent where there are none. */
+  readonly backfills?: readonly Progress[];
   /** False: nothing happened that a restart would miss, so nothing has to be written before acknowledging. */
   readonly isWorthWriting: boolean;
 }
@@ -126,6 +131,7 @@ export class Tracker {
     const records = this.#durableRecords;
     const enqueue: QueueState[] = [];
     const configuration: ConfigurationEffect[] = [];
+    const backfills: Progress[] = [];
     let bytes = 0;
     let tickets = 0;
     this.#first += passed;
@@ -136,6 +142,7 @@ export class Tracker {
       bytes += chunk.bytes;
       tickets += chunk.tickets.length;
       if (chunk.configuration !== null) configuration.push(chunk.configuration);
+      if (chunk.backfill !== undefined) backfills.push(chunk.backfill);
       for (const ticket of chunk.tickets) {
         for (const record of ticket.records) records.push(record);
         ticket.records = [];
@@ -162,7 +169,8 @@ export class Tracker {
       requeue,
       dequeue,
       configuration,
-      isWorthWriting: happened > 0 || lag > MAX_UNSTORED_BYTES,
+      ...(backfills.length === 0 ? {} : { backfills }),
+      isWorthWriting: happened + backfills.length > 0 || lag > MAX_UNSTORED_BYTES,
     };
   }
 

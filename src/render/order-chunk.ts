@@ -1,8 +1,9 @@
 import { freezeEvent } from "../match/frozen-event.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
 import type { Match } from "../match/match.ts";
-import type { Delivery, DeliverySource, Order } from "./delivery.ts";
+import type { Delivery, Order } from "./delivery.ts";
 import type { DeliveryId } from "./delivery-id.ts";
+import { backfillPlace, NO_TRANSACTION } from "./backfill-place.ts";
 import { render } from "./render.ts";
 
 /** A chunk, or a part of one, whose matches are rendered: orders for deliveries, in order. */
@@ -79,17 +80,20 @@ function toUndecided({ event, reason }: Match & { readonly kind: "undecided" }, 
   }
 }
 
-function toDelivery({ webhook, event }: Match, deliveryId: DeliveryId, source: DeliverySource = "live"): Delivery {
+function toDelivery({ webhook, event }: Match, deliveryId: DeliveryId): Delivery {
   const { transaction, position, relation } = event.change;
+  const isBackfill = event.backfillId !== undefined;
   return {
-    id: deliveryId(transaction, position, event.name, webhook.id),
+    id: isBackfill
+      ? deliveryId(NO_TRANSACTION, backfillPlace(event.backfillId, event.docname ?? ""), event.name, webhook.id)
+      : deliveryId(transaction, position, event.name, webhook.id),
     webhookId: webhook.id,
     webhookName: webhook.name,
     doctype: relation.doctype,
     docname: event.docname,
     oldDocname: event.oldDocname,
     docevent: event.name,
-    source,
+    source: isBackfill ? "backfill" : "live",
     position,
     xid: transaction.xid,
     commitTimeUs: transaction.commitTimeUs,
