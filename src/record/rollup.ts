@@ -1,5 +1,4 @@
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
-import { remember } from "../remember.ts";
 import { isDeclined } from "./decision-copy.ts";
 
 /** How many values each bucket holds, by the bucket's number. */
@@ -42,16 +41,16 @@ const PER_LN = 1 / Math.log(1.02);
 /** Counts log rows, in one pass. Tests are left out, being written elsewhere, too; decisions not to send are no log rows. */
 export function rollUp(records: readonly AttemptRecord[]): readonly RollupRow[] {
   const sums = new Map<string, Sum>();
+  /** By webhook: the next record of one mostly belongs where its last one did. */
+  const recent = new Map<number, Sum>();
   for (const record of records) {
     const { delivery, sentAtMs, durationMs, outcome } = record;
     if (delivery.source === "test" || isDeclined(record)) continue;
-    const minuteMs = sentAtMs - (((sentAtMs % MINUTE_MS) + MINUTE_MS) % MINUTE_MS);
-    const host = record.url === null ? "" : hostOf(record.url);
-    const key = `${delivery.webhookId} ${minuteMs} ${outcome} ${record.errorClass ?? ""} ${host}`;
-    let sum = sums.get(key);
-    if (sum === undefined) {
-      sum = { minuteMs, first: record, host, rows: 0, requestBytes: 0, duration: new Map(), receipt: new Map() };
-      sums.set(key, sum);
+    const minuteMs = Math.floor(sentAtMs / MINUTE_MS) * MINUTE_MS;
+    let sum = recent.get(delivery.webhookId);
+    if (sum === undefined || sum.minuteMs !== minuteMs || !isAlike(sum.first, record)) {
+      sum = sumOf(sums, record, minuteMs);
+      recent.set(delivery.webhookId, sum);
     }
     sum.rows++;
     sum.requestBytes += record.requestBytes ?? 0;
@@ -69,6 +68,20 @@ export function rollUp(records: readonly AttemptRecord[]): readonly RollupRow[] 
   }));
 }
 
+function isAlike(first: AttemptRecord, { url, outcome, errorClass }: AttemptRecord): boolean {
+  return first.url === url && first.outcome === outcome && first.errorClass === errorClass;
+}
+
+function sumOf(sums: Map<string, Sum>, record: AttemptRecord, minuteMs: number): Sum {
+  const host = record.url === null ? "" : hostOf(record.url);
+  const key = `${record.delivery.webhookId} ${minuteMs} ${record.outcome} ${record.errorClass ?? ""} ${host}`;
+  const known = sums.get(key);
+  if (known !== undefined) return known;
+  const sum = { minuteMs, first: record, host, rows: 0, requestBytes: 0, duration: new Map(), receipt: new Map() };
+  sums.set(key, sum);
+  return sum;
+}
+
 /** The bucket of a time: bucket b holds what is above 1.02^(b-1) ms and at most 1.02^b ms. `walhook.bucket_ms` goes back. */
 export function bucketOf(ms: number): number {
   return ms > 0 ? Math.max(LOWEST_BUCKET, Math.ceil(Math.log(ms) * PER_LN)) : LOWEST_BUCKET;
@@ -80,8 +93,7 @@ function add(histogram: Map<number, number>, bucket: number): void {
 
 const MAX_HOST_CHARACTERS = 255;
 
-/** A webhook mostly has one URL. */
-const hostOf = remember((url: string): string => {
+function hostOf(url: string): string {
   const [, host = ""] = /^[a-z]+:\/\/(?:[^/?#]*@)?([^/?#]+)/i.exec(url) ?? [];
   return host.toLowerCase().slice(0, MAX_HOST_CHARACTERS);
-});
+}
