@@ -77,7 +77,10 @@ async function tryRepair(role: string, database: string): Promise<void> {
     "select tablename::text as name from pg_publication_tables where pubname = 'walhook_all' order by 1",
   );
   expect(published.map(({ name }) => name)).toEqual([
+    "backfill_request",
+    "backfill_watermark",
     "orders",
+    "paused",
     "repair",
     "webhook",
     "webhook_data",

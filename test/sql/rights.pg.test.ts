@@ -84,7 +84,7 @@ describe("rights", () => {
     ).toBe("42501");
   });
 
-  it("of walhook_owner: it owns everything but the conditions' interpreter and the guard, and publishes nothing the bridge writes", async () => {
+  it("of walhook_owner: it owns everything but the conditions' interpreter and the guard, and publishes nothing the bridge writes but watermarks", async () => {
     const others = await watched.rows(`
       select relname::text as name, relowner::regrole::text as owner from pg_class
         where relnamespace = 'walhook'::regnamespace and relowner <> 'walhook_owner'::regrole
@@ -95,11 +95,14 @@ describe("rights", () => {
       { name: "ask", owner: "walhook_sandbox" },
       { name: "ask_rows", owner: "walhook_sandbox" },
       { name: "guard", owner: "postgres" },
+      { name: "read_backfill", owner: "walhook_sandbox" },
     ]);
     const published = await watched.rows(
       "select tablename::text as name from pg_publication_tables where schemaname = 'walhook' order by 1",
     );
     expect(published.map(({ name }) => name)).toEqual([
+      "backfill_request",
+      "backfill_watermark",
       "paused",
       "repair",
       "webhook",
