@@ -69,6 +69,8 @@ export class Backfiller {
   readonly #options: BackfillerOptions;
   readonly #jobs = new Map<string, Job>();
   readonly #starting = new Set<string>();
+  /** What the stream has said last; also of those that are just being read. */
+  readonly #wishes = new Map<string, string>();
   readonly #running = new Set<Promise<void>>();
   readonly #abort = new AbortController();
 
@@ -111,6 +113,7 @@ export class Backfiller {
   }
 
   #wish(id: string, wanted: string): void {
+    this.#wishes.set(id, wanted);
     const job = this.#jobs.get(id);
     if (job !== undefined) job.wanted = wanted;
     else if (wanted !== "cancel") this.#begin(id);
@@ -165,6 +168,7 @@ export class Backfiller {
   async #run(id: string): Promise<void> {
     const job = await this.#open(id);
     if (job === null) return;
+    job.wanted = this.#wishes.get(id) ?? job.wanted;
     this.#jobs.set(id, job);
     while (!this.#abort.signal.aborted) {
       if (job.wanted === "cancel" || (await this.#isGone(job))) return this.#end(job, "cancelled");
