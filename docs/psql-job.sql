@@ -106,19 +106,16 @@ select webhook_id > 0 as is_paused, reason from walhook.paused;
 select 'waits', walhook.cancel('paid', dry_run => true);
 select walhook.resume('paid');
 
-select to_regprocedure('walhook.backfill(text, text)') is not null as may_backfill \gset
-\if :may_backfill
-  \echo Send rows that are there already, order 5:
-  select walhook.backfill('paid', 'doc.id = 5') as number \gset
-  do $$
-  begin
-    for i in 1..500 loop
-      exit when exists (select from walhook.backfill_progress where state in ('done', 'failed'));
-      perform pg_sleep(0.02);
-    end loop;
-  end $$;
-  select 'backfill', webhook, state, rows_done, percent from walhook.backfill_progress;
-\endif
+\echo Send rows that are there already, order 5:
+select walhook.backfill('paid', 'doc.id = 5') as number \gset
+do $$
+begin
+  for i in 1..500 loop
+    exit when exists (select from walhook.backfill_progress where state in ('done', 'failed'));
+    perform pg_sleep(0.02);
+  end loop;
+end $$;
+select 'backfill', webhook, state, rows_done, percent from walhook.backfill_progress;
 
 -- 4. Report ----------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import { describe, expect, it } from "vitest";
-import { createBridge } from "../../src/bridge.ts";
+import { createBridge, type Bridge } from "../../src/bridge.ts";
 import { main } from "../../src/cli/main.ts";
 import { createDatabase, serverMajor } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
@@ -32,11 +32,12 @@ describe.skipIf(tool < server)(`a copy by pg_dump and pg_restore (${why})`, () =
       await using system = await startSystem("dump");
       const folder = await mkdtemp(join(tmpdir(), "walhook-dump-"));
       const name = `${system.db.name}_copy`;
+      let mine: Bridge | undefined;
       const url = system.db.url.replace(/\/[^/]*$/, `/${name}`);
       const copy = new pg.Client({ connectionString: url });
       copy.on("error", () => {});
       await system.app("create table orders (id int primary key, status text)");
-      await system.webhook("paid", "orders", "after_insert, on_change", {
+      await system.webhook("paid", "orders", "after_insert, on_trash", {
         condition: "doc.status = 'Paid'",
         enable_security: "true",
         webhook_secret: "hush",
@@ -96,13 +97,13 @@ describe.skipIf(tool < server)(`a copy by pg_dump and pg_restore (${why})`, () =
           expect.any(String),
         ]);
         expect(system.receiver.requests).toHaveLength(before);
-        const mine = createBridge({ databaseUrl: url });
+        mine = createBridge({ databaseUrl: url });
         await mine.start();
         await copy.query("insert into orders values (3, 'Paid'), (4, 'Draft')");
         await eventually(() => system.receiver.requests.length === before + 1);
         expect(system.receiver.requests.at(-1)).toMatchObject({ path: "/paid", headers: { "x-a": "Paid" } });
-        await mine.stop();
       } finally {
+        await mine?.stop();
         await copy.end().catch(() => {});
         await rm(folder, { recursive: true });
         await system.look("select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1", [
