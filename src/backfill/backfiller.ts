@@ -57,6 +57,7 @@ interface ReadChunk {
 }
 
 const WAIT_MS = 200;
+const MOST_TRIES = 12;
 /** Rows that are read again at a time. */
 const MOST_AGAIN = 500;
 
@@ -210,9 +211,8 @@ export class Backfiller {
 
   async #open(id: string): Promise<Job | null> {
     const { pool } = this.#options;
-    const { rows } = await pool.query<StoredJob>(STORED, [id]);
-    const stored = rows[0];
-    if (stored === undefined) return null;
+    const stored = await this.#stored(id);
+    if (stored === null || (stored.state ?? "running") !== "running") return null;
     const relation = await createCatalog(pool).describeRelation({
       tag: "relation",
       oid: stored.oid,
@@ -240,6 +240,17 @@ export class Backfiller {
       rowsSent: Number(rows_sent ?? 0),
     };
     return { id, webhookId: stored.webhook_id, relation, wanted: stored.wanted, progress, until, chunk: null };
+  }
+
+  /** A commit is in the stream before everybody sees it, with synchronous replication long before. */
+  async #stored(id: string): Promise<StoredJob | null> {
+    for (let tries = 0; tries < MOST_TRIES && !this.#abort.signal.aborted; tries++) {
+      if (tries > 0) await sleep(2 ** tries, undefined, { signal: this.#abort.signal });
+      const { rows } = await this.#options.pool.query<StoredJob>(STORED, [id]);
+      if (rows[0] !== undefined) return rows[0];
+    }
+    this.#starting.delete(id);
+    return null;
   }
 
   /** With the rights of who asked for it, in a transaction that can write nothing. */
@@ -301,6 +312,7 @@ interface StoredJob {
   readonly columns: readonly { readonly name: string; readonly typeOid: number }[];
   readonly estimate: string | null;
   readonly is_known: boolean;
+  readonly state: string | null;
   readonly last_key: Key | null;
   readonly until_key: Key | null;
   readonly pending: readonly Key[] | null;
@@ -311,12 +323,12 @@ interface StoredJob {
 const STORED = `
   select r.webhook_id, r.wanted, r.doctype_oid::bigint::float8 as oid, n.nspname::text as schema, c.relname::text as name, r.columns,
          case when c.reltuples >= 0 then c.reltuples::bigint end as estimate, s.backfill_id is not null as is_known,
-         s.last_key, s.until_key, s.pending, s.rows_done, s.rows_sent
+         s.state, s.last_key, s.until_key, s.pending, s.rows_done, s.rows_sent
     from walhook.backfill_request r
-    join pg_catalog.pg_class c on c.oid = r.doctype_oid
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join pg_catalog.pg_class c on c.oid = r.doctype_oid
+    left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join walhook.backfill_state s on s.backfill_id = r.id
-   where r.id = $1 and coalesce(s.state, 'running') = 'running'`;
+   where r.id = $1`;
 
 function keyOf({ keyIndexes }: Relation, row: Row): Key {
   return keyIndexes.map((index) => row[index] ?? "");
