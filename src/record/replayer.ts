@@ -88,10 +88,9 @@ export class Replayer {
       Math.max(1, Math.round((rate * EVERY_MS) / 1000)),
     );
     if (most <= 0 || since > nowMs) return;
-    const count = await this.#transaction(async (client) => {
-      if (replay.state === "new") await choose(client, replay_id);
-      return queueNext(client, replay_id, most);
-    });
+    // It may read much of the log, so it holds no checkpoint up.
+    if (replay.state === "new") await choose(this.#options.pool, replay_id);
+    const count = await this.#transaction((client) => queueNext(client, replay_id, most));
     this.#dueAtMs.set(replay_id, Math.max(nowMs, since) + (count * 1000) / rate);
     if (count > 0) this.#options.onQueued(new Map([[webhook_id, count]]));
   }
@@ -117,10 +116,12 @@ export class Replayer {
   }
 }
 
-/** Notes what is to be sent again, once. */
-async function choose(client: pg.ClientBase, replayId: string): Promise<void> {
-  await client.query(
-    `with replay as (select * from walhook.replay_state where replay_id = $1),
+/** Notes what is to be sent again, once: whoever comes second finds that it is running. */
+async function choose(pool: pg.Pool, replayId: string): Promise<void> {
+  await pool.query(
+    `with replay as (
+            select s.replay_id, s.webhook_id, s.docname, s.delivery_id, s.since, s.until, s.from_lsn, s.to_lsn, s.outcome
+              from walhook.replay_state s where s.replay_id = $1 and s.state = 'new'),
           chosen as (
             insert into walhook.replay_item (replay_id, delivery_id, attempt, sent_at)
             select r.replay_id, c.delivery, c.attempt, c.sent_at
@@ -130,7 +131,7 @@ async function choose(client: pg.ClientBase, replayId: string): Promise<void> {
             on conflict do nothing returning 1)
      update walhook.replay_state s
         set state = 'running', started_at = now(), deliveries = (select count(*) from chosen)
-      where s.replay_id = $1`,
+      where s.replay_id = $1 and s.state = 'new'`,
     [replayId],
   );
 }
