@@ -15,6 +15,7 @@ import { match, type Held, type Match } from "../match/match.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
 import { orderChunks, type OrderChunk } from "../render/order-chunk.ts";
 import type { DeliveryId } from "../render/delivery-id.ts";
+import { BackfillStore, type StoredBackfill } from "./backfill-store.ts";
 import { ChangedRows } from "./changed-rows.ts";
 import { advance, type Key, type Progress } from "./progress.ts";
 
@@ -68,6 +69,7 @@ const MOST_AGAIN = 500;
  */
 export class Backfiller {
   readonly #options: BackfillerOptions;
+  readonly #store: BackfillStore;
   readonly #jobs = new Map<string, Job>();
   readonly #starting = new Set<string>();
   /** What the stream has said last; also of those that are just being read. */
@@ -77,15 +79,12 @@ export class Backfiller {
 
   constructor(options: BackfillerOptions) {
     this.#options = options;
+    this.#store = new BackfillStore(options.pool);
   }
 
   /** Goes on with what is not finished. */
   async start(): Promise<void> {
-    const { rows } = await this.#options.pool.query<{ id: string }>(
-      `select r.id::text from walhook.backfill_request r left join walhook.backfill_state s on s.backfill_id = r.id
-        where coalesce(s.state, 'running') = 'running' order by r.id`,
-    );
-    for (const { id } of rows) this.#begin(id);
+    for (const id of await this.#store.unfinished()) this.#begin(id);
   }
 
   async close(): Promise<void> {
@@ -172,13 +171,13 @@ export class Backfiller {
     job.wanted = this.#wishes.get(id) ?? job.wanted;
     this.#jobs.set(id, job);
     while (!this.#abort.signal.aborted) {
-      if (job.wanted === "cancel" || (await this.#isGone(job))) return this.#end(job, "cancelled");
+      if (job.wanted === "cancel" || (await this.#isGone(job))) return this.#store.end(job.id, "cancelled");
       // Live deliveries go first, and the queue is not filled.
       if (job.wanted === "pause" || this.#options.room(job.webhookId) === 0) {
         await sleep(WAIT_MS, undefined, { signal: this.#abort.signal }).catch(() => {});
         continue;
       }
-      if (job.until === null) return this.#end(job, "done");
+      if (job.until === null) return this.#store.end(job.id, "done");
       const chunk: ReadChunk = {
         token: randomUUID(),
         asked: job.progress.pending.length > 0 ? job.progress.pending.slice(0, MOST_AGAIN) : null,
@@ -187,10 +186,10 @@ export class Backfiller {
         durable: deferred<void>(),
       };
       job.chunk = chunk;
-      await this.#mark(job, chunk.token, "low");
+      await this.#store.mark(job.id, chunk.token, "low");
       chunk.rows = await this.#readChunk(job, chunk.asked);
-      if (chunk.rows.length === 0 && chunk.asked === null) return this.#end(job, "done");
-      await this.#mark(job, chunk.token, "high");
+      if (chunk.rows.length === 0 && chunk.asked === null) return this.#store.end(job.id, "done");
+      await this.#store.mark(job.id, chunk.token, "high");
       await chunk.durable.promise;
       job.chunk = null;
     }
@@ -199,14 +198,13 @@ export class Backfiller {
   /** One that is not in force yet is still to come in the stream. */
   async #isGone({ webhookId }: Job): Promise<boolean> {
     if (this.#options.isThere(webhookId)) return false;
-    const { rows } = await this.#options.pool.query("select from walhook.webhook where id = $1", [webhookId]);
-    return rows.length === 0;
+    return !(await this.#store.hasWebhook(webhookId));
   }
 
   #readChunk({ id, progress, until }: Job, asked: readonly Key[] | null): Promise<readonly Row[]> {
-    if (asked !== null) return this.#read(id, "keys", asked);
-    if (progress.lastKey === null) return this.#read(id, "first", { until });
-    return this.#read(id, "next", { after: progress.lastKey, until });
+    if (asked !== null) return this.#store.read(id, "keys", asked);
+    if (progress.lastKey === null) return this.#store.read(id, "first", { until });
+    return this.#store.read(id, "next", { after: progress.lastKey, until });
   }
 
   async #open(id: string): Promise<Job | null> {
@@ -223,13 +221,10 @@ export class Backfiller {
     });
     let until = stored.until_key;
     if (!stored.is_known) {
-      const last = (await this.#read(id, "last", {}))[0];
+      const last = (await this.#store.read(id, "last", {}))[0];
       until = last === undefined ? null : keyOf(relation, last);
-      const [count] = await this.#read(id, "count", {}).catch(() => []);
-      await pool.query(
-        "insert into walhook.backfill_state (backfill_id, until_key, rows_estimated) values ($1, $2, $3) on conflict do nothing",
-        [id, JSON.stringify(until), count?.[0] ?? stored.estimate],
-      );
+      const [count] = await this.#store.read(id, "count", {}).catch(() => []);
+      await this.#store.begin(id, until, count?.[0] ?? stored.estimate);
     }
     const { last_key, pending, rows_done, rows_sent } = stored;
     const progress = {
@@ -243,49 +238,14 @@ export class Backfiller {
   }
 
   /** A commit is in the stream before everybody sees it, with synchronous replication long before. */
-  async #stored(id: string): Promise<StoredJob | null> {
+  async #stored(id: string): Promise<StoredBackfill | null> {
     for (let tries = 0; tries < MOST_TRIES && !this.#abort.signal.aborted; tries++) {
       if (tries > 0) await sleep(2 ** tries, undefined, { signal: this.#abort.signal });
-      const { rows } = await this.#options.pool.query<StoredJob>(STORED, [id]);
-      if (rows[0] !== undefined) return rows[0];
+      const stored = await this.#store.find(id);
+      if (stored !== null) return stored;
     }
     this.#starting.delete(id);
     return null;
-  }
-
-  /** With the rights of who asked for it, in a transaction that can write nothing. */
-  async #read(id: string, what: string, input: unknown): Promise<readonly Row[]> {
-    const client = await this.#options.pool.connect();
-    try {
-      await client.query("begin read only; set local statement_timeout = '60s'");
-      const { rows } = await client.query<{ values: (string | null)[] }>(
-        "select r as values from walhook.read_backfill($1, $2, $3) as r",
-        [id, what, JSON.stringify(input)],
-      );
-      return rows.map(({ values }) => values);
-    } finally {
-      await client.query("rollback; select pg_advisory_unlock_all()").catch(() => {});
-      client.release();
-    }
-  }
-
-  async #mark({ id }: Job, token: string, side: "low" | "high"): Promise<void> {
-    await this.#options.pool.query(
-      `insert into walhook.backfill_watermark as w (backfill_id, token, side, xid)
-       values ($1, $2, $3, (pg_current_xact_id()::text::bigint & 4294967295))
-       on conflict (backfill_id) do update
-       set token = excluded.token, side = excluded.side, written_at = clock_timestamp(), xid = excluded.xid`,
-      [id, token, side],
-    );
-  }
-
-  async #end({ id }: Job, state: "done" | "cancelled"): Promise<void> {
-    await this.#options.pool.query(
-      `with ended as (update walhook.backfill_state set state = $2, updated_at = case when $2 = 'done' then now() else updated_at end where backfill_id = $1)
-       delete from walhook.backfill_watermark where backfill_id = $1`,
-      [id, state],
-    );
-    await this.#options.pool.query("select walhook.drop_backfill_function($1)", [id]);
   }
 
   /** What its condition or rights do not allow is its own matter; a lost connection is the session's. */
@@ -293,42 +253,9 @@ export class Backfiller {
     const { code, message } = error as { code?: string; message: string };
     if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || /^(57P|08|25006)/.test(code))
       return this.#options.onFailure(error);
-    await this.#options.pool
-      .query(
-        `insert into walhook.backfill_state as s (backfill_id, state, error) values ($1, 'failed', $2)
-         on conflict (backfill_id) do update set state = 'failed', error = excluded.error`,
-        [id, message],
-      )
-      .catch(this.#options.onFailure);
+    await this.#store.fail(id, message).catch(this.#options.onFailure);
   }
 }
-
-interface StoredJob {
-  readonly webhook_id: number;
-  readonly wanted: string;
-  readonly oid: number;
-  readonly schema: string;
-  readonly name: string;
-  readonly columns: readonly { readonly name: string; readonly typeOid: number }[];
-  readonly estimate: string | null;
-  readonly is_known: boolean;
-  readonly state: string | null;
-  readonly last_key: Key | null;
-  readonly until_key: Key | null;
-  readonly pending: readonly Key[] | null;
-  readonly rows_done: string | null;
-  readonly rows_sent: string | null;
-}
-
-const STORED = `
-  select r.webhook_id, r.wanted, r.doctype_oid::bigint::float8 as oid, n.nspname::text as schema, c.relname::text as name, r.columns,
-         case when c.reltuples >= 0 then c.reltuples::bigint end as estimate, s.backfill_id is not null as is_known,
-         s.state, s.last_key, s.until_key, s.pending, s.rows_done, s.rows_sent
-    from walhook.backfill_request r
-    left join pg_catalog.pg_class c on c.oid = r.doctype_oid
-    left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    left join walhook.backfill_state s on s.backfill_id = r.id
-   where r.id = $1`;
 
 function keyOf({ keyIndexes }: Relation, row: Row): Key {
   return keyIndexes.map((index) => row[index] ?? "");
