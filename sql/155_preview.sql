@@ -203,7 +203,8 @@ begin
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
     if rows_ is null and docname is not null then
       raise exception '% has no document %', c.oid::regclass, quote_literal(docname) using errcode = 'no_data_found',
-        detail = 'Only rows that exist now can be asked about.';
+        detail = 'Only rows that exist now can be asked about.',
+        hint = 'A name is the value of the primary key. Without one, walhook.preview takes a row that there is.';
     end if;
     -- How much of a row before the stream would carry is the leaf's to say.
     rows_ := (select jsonb_agg(r.value - 'leaf' || jsonb_build_object('identity', l.relreplident, 'identityColumns', coalesce((

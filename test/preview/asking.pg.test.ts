@@ -155,6 +155,7 @@ describe("walhook.preview", () => {
     expect(await refusal("select walhook.preview('plain', '77')")).toEqual([
       "public.orders has no document '77'",
       "DETAIL: Only rows that exist now can be asked about.",
+      "HINT: A name is the value of the primary key. Without one, walhook.preview takes a row that there is.",
     ]);
     expect((await refusal("select walhook.preview('plain', 'x')"))[0]).toContain(
       "invalid input syntax for type integer",
