@@ -15,6 +15,7 @@ import { match, type Held, type Match } from "../match/match.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
 import { orderChunks, type OrderChunk } from "../render/order-chunk.ts";
 import type { DeliveryId } from "../render/delivery-id.ts";
+import { toMicroseconds } from "../to-microseconds.ts";
 import { BackfillStore, type StoredBackfill } from "./backfill-store.ts";
 import { ChangedRows } from "./changed-rows.ts";
 import { advance, type Key, type Progress } from "./progress.ts";
@@ -259,10 +260,4 @@ export class Backfiller {
 
 function keyOf({ keyIndexes }: Relation, row: Row): Key {
   return keyIndexes.map((index) => row[index] ?? "");
-}
-
-/** A timestamptz as the stream has it, in UTC. */
-function toMicroseconds(text: string): bigint {
-  const [, date, time, fraction = ""] = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?/.exec(text) ?? [];
-  return date === undefined ? 0n : BigInt(Date.parse(`${date}T${time}Z`)) * 1000n + BigInt(fraction.padEnd(6, "0"));
 }
