@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
-import { setState } from "../match/rights-watch.ts";
+import { showWebhookState } from "../db/webhook-state.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { Packing } from "./desk.ts";
 import { handshakeRequest, judgeHandshake, type Consent } from "./handshake.ts";
@@ -182,7 +182,7 @@ export class Handshakes {
     }
     if (news.length === 0) return;
     this.#showing = this.#showing.then(async () => {
-      for (const [id, problem] of news) await setState(db, id, problem === null ? "ok" : "held", problem);
+      for (const [id, problem] of news) await showWebhookState(db, id, problem === null ? "ok" : "held", problem);
     });
     this.#showing.catch((error: unknown) => this.#isClosed || onFailure(error));
   }

@@ -1,7 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { Held } from "../match/match.ts";
-import { setState } from "../match/rights-watch.ts";
+import { showWebhookState } from "../db/webhook-state.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { KeyRing } from "./key-ring.ts";
 
@@ -73,12 +73,12 @@ export class SecretWatch {
       if (problems.has(id)) continue;
       this.#shown.delete(id);
       isReleased = true;
-      if (!held().has(id)) await setState(db, id, "ok", null);
+      if (!held().has(id)) await showWebhookState(db, id, "ok", null);
     }
     for (const [id, problem] of problems) {
       if (this.#shown.get(id) === problem) continue;
       this.#shown.set(id, problem);
-      await setState(db, id, "held", problem);
+      await showWebhookState(db, id, "held", problem);
     }
     if (isReleased) onChange();
   }

@@ -1,5 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
+import { showWebhookState } from "../db/webhook-state.ts";
 import type { Held } from "./match.ts";
 
 const EVERY_MS = 1_000;
@@ -73,22 +74,8 @@ export class RightsWatch {
   /** Puts it where a DBA looks. */
   async #show(before: Held, now: Held): Promise<void> {
     for (const [id, reason] of now) {
-      if (before.get(id) !== reason) await setState(this.#db, id, "held", reason);
+      if (before.get(id) !== reason) await showWebhookState(this.#db, id, "held", reason);
     }
-    for (const id of before.keys()) if (!now.has(id)) await setState(this.#db, id, "ok", null);
+    for (const id of before.keys()) if (!now.has(id)) await showWebhookState(this.#db, id, "ok", null);
   }
-}
-
-/** Writes what the bridge has to say about a webhook into `walhook.webhook_state`. */
-export async function setState(db: Kysely<Database>, id: number, state: string, error: string | null): Promise<void> {
-  await sql`
-    insert into walhook.webhook_state (webhook_id, name, state, last_error, last_error_at)
-    select w.id, w.name, ${state}, ${error}, case when ${error}::text is not null then now() end
-    from walhook.webhook w where w.id = ${id}
-    on conflict (webhook_id) do update
-    set name = excluded.name,
-        state = excluded.state,
-        last_error = coalesce(excluded.last_error, webhook_state.last_error),
-        last_error_at = coalesce(excluded.last_error_at, webhook_state.last_error_at),
-        updated_at = now()`.execute(db);
 }

@@ -1,7 +1,8 @@
 import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import { unsentRecord, type AttemptRecord } from "../deliver/attempt-record.ts";
+import { readBlocked, showWebhookState } from "../db/webhook-state.ts";
+import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
@@ -20,12 +21,10 @@ import { Window } from "../deliver/window.ts";
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce, InForceChange } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
-import type { Repair } from "../match/repair.ts";
-import { setState } from "../match/rights-watch.ts";
 import type { Webhook } from "../match/webhook.ts";
 import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
-import { concerns } from "./concerns.ts";
+import { Cancellations } from "./cancellations.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
 import type { Durable } from "./recorder.ts";
 import { Tracker, type ConfigurationEffect } from "./tracker.ts";
@@ -63,6 +62,7 @@ export class InFlight {
   readonly claimed: Claims = new Claims();
   readonly #options: InFlightOptions;
   readonly #lanes = new Lanes();
+  readonly #cancellations = new Cancellations(this.#lanes);
   readonly #window: Window;
   readonly #courier: Courier;
   readonly #reconsiderer: Reconsiderer;
@@ -70,8 +70,6 @@ export class InFlight {
   readonly #blocked: BlockedWebhooks;
   readonly #health: HealthBook;
   readonly #parkedCount: Map<number, number>;
-  /** Cancellations that are not durable yet. */
-  readonly #cancelling = new Set<Repair>();
   #durable: Ticket[] = [];
   #inForce: InForce;
   #receiving: Promise<void> = Promise.resolve();
@@ -115,14 +113,14 @@ export class InFlight {
       },
       report: (ticket, record) => this.#report(ticket, record),
       onTrouble: (webhookId, reason) => {
-        setState(db, webhookId, reason === null ? "ok" : "undecided", reason).catch(onFailure);
+        showWebhookState(db, webhookId, reason === null ? "ok" : "undecided", reason).catch(onFailure);
       },
       onRoom: () => this.wake(),
       onFailure,
     });
     this.#blocked = new BlockedWebhooks({
       shown: blocked,
-      show: (webhookId, reason) => setState(db, webhookId, reason === null ? "ok" : "blocked", reason),
+      show: (webhookId, reason) => showWebhookState(db, webhookId, reason === null ? "ok" : "blocked", reason),
       onFailure,
     });
     this.#feeder = new QueueFeeder({
@@ -183,7 +181,11 @@ export class InFlight {
   }
 
   #reconfigure({ inForce, changed, repairs }: InForceChange): void {
-    for (const repair of repairs) if (repair.kind === "cancel_waiting") this.#cancelOpen(repair);
+    for (const repair of repairs) {
+      if (repair.kind !== "cancel_waiting") continue;
+      const ended = this.#cancellations.begin(repair, this.tracker.deliveries(), this.claimed.tickets);
+      for (const ticket of ended) this.#report(ticket, null);
+    }
     this.#health.reconfigure(this.#inForce, inForce, changed.keys());
     this.#inForce = inForce;
     this.#courier.reconfigure(inForce, changed.keys());
@@ -196,27 +198,8 @@ export class InFlight {
 
   /** These have become durable: what was cancelled is gone. */
   applied(effects: readonly ConfigurationEffect[]): void {
-    for (const { repairs } of effects) for (const repair of repairs) this.#cancelling.delete(repair);
+    for (const { repairs } of effects) this.#cancellations.applied(repairs);
     this.wake();
-  }
-
-  /**
-   * Until the cancellation is durable its webhook sends nothing, so that what it means waits in the queue, where
-   * the checkpoint finds it. What is under way, or was fetched from the queue, is told here.
-   */
-  #cancelOpen(repair: Repair): void {
-    this.#cancelling.add(repair);
-    const meant = (ticket: Ticket): boolean => ticket.state !== "ended" && concerns(repair, ticket.delivery);
-    for (const ticket of this.tracker.deliveries()) {
-      if (ticket.state === "sending" && meant(ticket)) ticket.cancelledBy = repair.requestedBy;
-    }
-    for (const ticket of this.claimed.tickets.filter(meant)) {
-      if (ticket.state === "parked") continue;
-      ticket.cancelledBy = repair.requestedBy;
-      // Whoever is being asked about, or sent, ends by itself.
-      if (ticket.request === null || ticket.state === "sending") continue;
-      for (const parked of this.#lanes.park(ticket)) this.#report(parked, null);
-    }
   }
 
   /** A checkpoint is durable. */
@@ -277,7 +260,7 @@ export class InFlight {
     for (const id of webhookIds) {
       const webhook = this.#inForce.webhooks.get(id);
       const problem = webhook === undefined ? null : templateProblem(webhook);
-      if (problem !== null) setState(this.#options.db, id, "invalid", problem).catch(this.#options.onFailure);
+      if (problem !== null) showWebhookState(this.#options.db, id, "invalid", problem).catch(this.#options.onFailure);
     }
   }
 
@@ -298,7 +281,7 @@ export class InFlight {
     const { held, keys, handshakes } = this.#options;
     return (
       webhook.isPaused ||
-      this.#isCancelling(webhook) ||
+      this.#cancellations.holds(webhook.id) ||
       held().has(webhook.id) ||
       keys.problemOf(webhook, Date.now()) !== null ||
       handshakes.problemOf(webhook) !== null
@@ -317,40 +300,16 @@ export class InFlight {
     this.#options.onProgress();
   }
 
-  /** Its last attempt has failed, or there was none: it does not go on from the queue. */
   #endCancelled(ticket: Ticket): void {
-    if (ticket.state !== "parked" && !ticket.isDead) return;
-    const reason = `${ticket.cancelledBy} cancelled it`;
-    ticket.cancelledBy = null;
-    ticket.isDead = false;
-    ticket.holdsLane = false;
-    this.#lanes.end(ticket);
-    const record = unsentRecord(ticket.delivery, "cancelled", reason, Date.now());
+    const record = this.#cancellations.end(ticket, Date.now());
+    if (record === null) return;
     this.tracker.record(ticket, record);
     this.#options.onAttempt(record);
   }
 
-  #isCancelling({ id }: Webhook): boolean {
-    for (const { webhookId } of this.#cancelling) if (webhookId === id) return true;
-    return false;
-  }
-
   #takeDue(tickets: readonly Ticket[]): void {
-    // Fetched while a cancellation was met.
-    for (const repair of this.#cancelling) {
-      for (const ticket of tickets) if (concerns(repair, ticket.delivery)) ticket.cancelledBy = repair.requestedBy;
-    }
+    this.#cancellations.mark(tickets);
     this.#courier.take(tickets.filter(({ request }) => request !== null));
     this.#reconsiderer.take(tickets.filter(({ request }) => request === null));
   }
-}
-
-/** What an earlier process has said of webhooks that the address guard blocks. */
-async function readBlocked(db: Kysely<Database>): Promise<Map<number, string>> {
-  const rows = await db
-    .selectFrom("walhook.webhook_state")
-    .select(["webhook_id", "last_error"])
-    .where("state", "=", "blocked")
-    .execute();
-  return new Map(rows.map(({ webhook_id, last_error }) => [webhook_id, last_error ?? ""]));
 }
