@@ -119,7 +119,7 @@ export class Previewer {
 
   /** Whether an event would be sent. */
   async judge({ event, happens }: AskedEvent): Promise<Verdict> {
-    const { isWatched, isEnabled, held } = this.#question;
+    const { isWatched, isEnabled, held, waits } = this.#question;
     const { conditions } = this.#means;
     const asker = {
       ask: (questions: Parameters<Conditions["ask"]>[0]) =>
@@ -134,6 +134,7 @@ export class Previewer {
       happens ? null : `such a change of this row is no ${event.name}`,
       held === null ? null : `the webhook is held: ${held}`,
       unsigned === held ? null : unsigned,
+      waits,
       found === undefined ? "the condition is not true" : found.kind === "fires" ? null : found.reason,
     ];
     return {

@@ -10,6 +10,8 @@ export interface Question {
   readonly isEnabled: boolean;
   /** Why it is held: its author lost a right, it cannot sign, its receiver has not consented; null where it is not. */
   readonly held: string | null;
+  /** Why what it would send waits in the queue: it is paused, its breaker is open; null where nothing does. */
+  readonly waits: string | null;
   /** Whether the asker said what a row was like before. */
   readonly hasOld: boolean;
   readonly relation: {

@@ -87,6 +87,22 @@ describe("walhook.preview", () => {
     await system.admin("update walhook.webhook set enabled = false where name = 'plain'");
     expect(await reasons("'plain', '1'")).toEqual({ fires: false, reason: "the webhook is disabled" });
     await system.admin("update walhook.webhook set enabled = true where name = 'plain'");
+    await system.admin("select walhook.pause('plain', 'moving house')");
+    expect(await reasons("'plain', '1'")).toEqual({
+      fires: false,
+      reason:
+        "the webhook is paused (moving house): what it would send waits in the queue until walhook.resume('plain')",
+    });
+    await system.admin("select walhook.resume('plain')");
+    await system.db.query(`insert into walhook.webhook_state (webhook_id, name, breaker, breaker_until)
+      select id, name, 'open', '2030-01-01 00:00+00' from walhook.webhook where name = 'plain'
+      on conflict (webhook_id) do update set breaker = excluded.breaker, breaker_until = excluded.breaker_until`);
+    expect(await reasons("'plain', '1'")).toEqual({
+      fires: false,
+      reason: expect.stringMatching(/^its breaker is open until 2030-01-01 .*what it would send waits in the queue$/),
+    });
+    await system.db.query("update walhook.webhook_state set breaker = 'closed'");
+    expect(await reasons("'plain', '1'")).toEqual({ fires: true, reason: null });
     await system.webhook("broken", "orders", "after_insert", { webhook_json: `{"status": {{doc.status}}}` });
     expect(await reasons("'broken', '1'")).toMatchObject({
       fires: false,
@@ -219,6 +235,7 @@ describe("whoever asks", () => {
       isWatched: true,
       isEnabled: true,
       held: null,
+      waits: null,
       hasOld: false,
       id: "msg_x",
       sentAtMs: 1,
