@@ -1,11 +1,10 @@
 import type { Kysely } from "kysely";
 import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
-import { Backfiller } from "./backfill/backfiller.ts";
 import { withBackfills } from "./backfill/with-backfills.ts";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { configurationOids, readBridgeSlot, requireUnmoved } from "./db/bridge-slot.ts";
-import { connect, connectionConfig } from "./db/connection.ts";
+import { connectionConfig } from "./db/connection.ts";
 import { PublicationWatch } from "./db/publication-watch.ts";
 import { PUBLICATIONS } from "./db/publications.ts";
 import type { Database } from "./db/schema.ts";
@@ -14,24 +13,17 @@ import { decode } from "./decode/decode.ts";
 import { gatherMap } from "./decode/gather.ts";
 import { LeafIdentities } from "./decode/leaf-identities.ts";
 import type { AttemptRecord } from "./deliver/attempt-record.ts";
-import { Handshakes } from "./deliver/handshakes.ts";
-import { KeyRing } from "./deliver/key-ring.ts";
-import { SecretWatch } from "./deliver/secret-watch.ts";
 import type { Transport } from "./deliver/transport.ts";
 import { deferred } from "./deferred.ts";
 import { endsInConfiguration, isFullEventChunk, mergeEventChunks, toEventChunk } from "./events/event-chunk.ts";
-import { Conditions } from "./match/conditions.ts";
 import { InForce } from "./match/in-force.ts";
 import { Matcher } from "./match/matcher.ts";
-import { RightsWatch } from "./match/rights-watch.ts";
+import { openSending } from "./open-sending.ts";
+import { Parts } from "./parts.ts";
 import { Answerer } from "./preview/answerer.ts";
 import { fencedError, showStopped, takeOver } from "./record/bridge-row.ts";
-import { CheckpointWriter } from "./record/checkpoint-writer.ts";
-import { InFlight } from "./record/in-flight.ts";
 import { LogPartitions } from "./record/log-partitions.ts";
-import { Recorder } from "./record/recorder.ts";
-import { RollupMerger } from "./record/rollup-merger.ts";
-import { Replayer } from "./record/replayer.ts";
+import type { Durable } from "./record/recorder.ts";
 import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
 import { orderChunks } from "./render/order-chunk.ts";
@@ -84,106 +76,28 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     publicationNames: PUBLICATIONS,
     highWaterBytes: settings.maxBytesInFlight,
   });
-  const closers: (() => Promise<void> | void)[] = [() => stream.stop()];
-  const closeAll = async (): Promise<void> => {
-    for (const close of closers.toReversed()) await close();
-  };
-  const keep = <T extends { close(): Promise<void> | void }>(part: T): T => {
-    closers.push(() => part.close());
-    return part;
-  };
+  const parts = new Parts();
+  parts.defer(() => stream.stop());
   try {
     await requireUnmoved(pool, former);
     const resumption = await takeOver(db, VERSION);
     onTenure({ epoch: resumption.epoch, acknowledged: () => stream.acknowledgedLsn });
     const inForce = new InForce(resumption.inForce);
-    const client = await connect(settings.databaseUrl, `${APPLICATION_NAME} checkpoint`);
-    closers.push(() => client.end().catch(() => {}));
-    const conditions = keep(
-      new Conditions({
-        connection: connectionConfig(settings.databaseUrl, `${APPLICATION_NAME} conditions`),
-        timeoutMs: settings.conditionTimeoutMs,
-      }),
-    );
     const deliveryId = deliveryIds(slot);
-
-    const { promise: over, reject: fail } = deferred<never>();
-    const keys = new KeyRing({ env: process.env, folder: settings.secretsFolder });
-    const rights = keep(new RightsWatch(db, () => inFlight.wake(), fail));
-    const handshakes = keep(
-      new Handshakes({
-        db,
-        transport,
-        isHeldOtherwise: (webhook) => rights.held.has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null,
-        onChange: () => inFlight.wake(),
-        onFailure: fail,
-      }),
+    const { promise: over, reject: onFailure } = deferred<never>();
+    const onDurable = ({ bytes, flushLsn }: Durable): void => {
+      stream.release(bytes);
+      stream.acknowledge(flushLsn);
+    };
+    const { conditions, held, inFlight, recorder, replayer, backfiller } = await openSending(
+      { settings, db, pool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure },
+      parts,
     );
-    const inFlight: InFlight = keep(
-      await InFlight.open({
-        db,
-        transport,
-        conditions,
-        inForce,
-        held: () => rights.held,
-        keys,
-        handshakes,
-        settings,
-        onAttempt,
-        onProgress: () => recorder.poke(),
-        onFailure: fail,
-        start: resumption,
-        epoch: resumption.epoch,
-      }),
-    );
-    const merger = keep(new RollupMerger(db));
-    // What an earlier process has left.
-    merger.poke();
-    const recorder: Recorder = new Recorder({
-      tracker: inFlight.tracker,
-      writer: new CheckpointWriter(client, resumption.epoch, merger.poke),
-      claimed: inFlight.claimed,
-      onBackfilled: (progresses) => backfiller.durable(progresses),
-      onApplied: (effects) => {
-        inFlight.applied(effects);
-        if (effects.some(({ repairs }) => repairs.some(({ kind }) => kind === "replay_log"))) replayer.wake();
-      },
-      onDurable: (done) => {
-        inFlight.settle(done);
-        stream.release(done.bytes);
-        stream.acknowledge(done.flushLsn);
-      },
-      onFailure: fail,
-    });
-    closers.push(() => recorder.abandon());
-    const replayer = keep(
-      new Replayer({
-        pool,
-        epoch: resumption.epoch,
-        room: (webhookId) => inFlight.spareRoom(webhookId),
-        onQueued: (delta) => inFlight.queued(delta),
-        onFailure: fail,
-      }),
-    );
-    // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
-    await rights.start();
-    const { webhooks } = inFlight;
-    await keep(
-      new SecretWatch({
-        db,
-        keys,
-        webhooks,
-        held: () => rights.held,
-        onChange: () => inFlight.wake(),
-        onFailure: fail,
-      }),
-    ).start();
-    handshakes.start(webhooks);
-    keep(new PublicationWatch(pool, slot.walLsn, fail)).start();
-    keep(new LogPartitions(db, settings)).start();
-    keep(new UnusedConditions(db)).start();
-    const leaves = keep(new LeafIdentities(db));
-    const answerer = keep(
+    parts.keep(new PublicationWatch(pool, slot.walLsn, onFailure)).start();
+    parts.keep(new LogPartitions(db, settings)).start();
+    parts.keep(new UnusedConditions(db)).start();
+    const leaves = parts.keep(new LeafIdentities(db));
+    const answerer = parts.keep(
       new Answerer({
         pool,
         transport,
@@ -196,19 +110,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       }),
     );
     answerer.start();
-    const matcher = new Matcher(inForce, () => rights.held, conditions);
-    const backfiller = keep(
-      new Backfiller({
-        pool,
-        conditions,
-        held: () => rights.held,
-        deliveryId,
-        maxBodyBytes: settings.maxBodyBytes,
-        room: (webhookId) => inFlight.spareRoom(webhookId),
-        isThere: (webhookId) => inFlight.hasWebhook(webhookId),
-        onFailure: fail,
-      }),
-    );
+    const matcher = new Matcher(inForce, held, conditions);
 
     const delivered$: Observable<void> = stream.frames.pipe(
       decode({
@@ -231,13 +133,13 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         },
       }),
       map(({ matched, read }) => withBackfills(orderChunks(matched, deliveryId, settings.maxBodyBytes), read)),
-      concatMap((parts) => inFlight.receiveAll(parts, () => intake.closed)),
+      concatMap((chunks) => inFlight.receiveAll(chunks, () => intake.closed)),
     );
     const intake = new Subscription();
     const ended = new Promise<void>((resolve, reject) => {
       intake.add(delivered$.subscribe({ error: reject, complete: resolve }));
     });
-    closers.push(() => intake.unsubscribe());
+    parts.defer(() => intake.unsubscribe());
     inFlight.wake();
     replayer.wake();
     await backfiller.start();
@@ -246,26 +148,28 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     let stopping: Promise<void> | null = null;
     const stop = async (): Promise<void> => {
       // The pipe backwards: intake, requests under way, the last checkpoint, its acknowledgement.
-      intake.unsubscribe();
-      await Promise.all([replayer.close(), backfiller.close()]);
-      await inFlight.drain(settings.drainMs);
-      await recorder.close();
-      // What it says of the slot holds also where the last checkpoint failed.
-      await showStopped(db, resumption.epoch, stream.acknowledgedLsn).catch(() => {});
-      await closeAll();
-      stopped.resolve();
+      try {
+        intake.unsubscribe();
+        await Promise.all([replayer.close(), backfiller.close()]);
+        await inFlight.drain(settings.drainMs);
+        await recorder.close();
+      } finally {
+        // What it says of the slot holds also where the last checkpoint failed.
+        await showStopped(db, resumption.epoch, stream.acknowledgedLsn).catch(() => {});
+        await parts.close().finally(stopped.resolve);
+      }
     };
     const done = Promise.race([ended, over, stopped.promise]).then(
       () => (stopping ??= stop()),
       async (error: unknown) => {
-        await closeAll();
+        await parts.close().catch(() => {});
         throw error;
       },
     );
     done.catch(() => {});
     return { done, stop: () => (stopping ??= stop()) };
   } catch (error) {
-    await closeAll();
+    await parts.close().catch(() => {});
     throw error;
   }
 }

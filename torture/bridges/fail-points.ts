@@ -5,8 +5,8 @@ export const FAIL_POINTS = [
   {
     name: "after START_REPLICATION",
     file: "session.js",
-    find: "const closers = [() => stream.stop()];",
-    replace: `const closers = [() => stream.stop()]; torture.pass("after START_REPLICATION");`,
+    find: "parts.defer(() => stream.stop());",
+    replace: `parts.defer(() => stream.stop()); torture.pass("after START_REPLICATION");`,
   },
   {
     name: "after the epoch was raised",

@@ -1,0 +1,33 @@
+type Close = () => Promise<void> | void;
+
+/**
+ * What was opened one after the other, to be closed the other way round.
+ * (`AsyncDisposableStack` is that, from Node 24 on.)
+ */
+export class Parts {
+  readonly #closers: Close[] = [];
+
+  /** Takes a part and returns it. */
+  keep<T extends { close: Close }>(part: T): T {
+    this.#closers.push(() => part.close());
+    return part;
+  }
+
+  /** Something else that has to be done at the end. */
+  defer(close: Close): void {
+    this.#closers.push(close);
+  }
+
+  /** The last one first, each after the one before. One that fails keeps none of the others open; then the first error is thrown. */
+  async close(): Promise<void> {
+    const errors: unknown[] = [];
+    for (const close of this.#closers.toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+  }
+}
