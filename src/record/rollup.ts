@@ -19,7 +19,7 @@ export interface RollupRow {
   readonly requestBytes: number;
   /** Of the attempts' durations. */
   readonly duration: Histogram;
-  /** Of the times from commit to the end of the answer, of what was delivered. */
+  /** Of the times from commit to the end of the answer, of what was delivered; of replays it would say when somebody asked for them. */
   readonly receipt: Histogram;
 }
 
@@ -56,7 +56,7 @@ export function rollUp(records: readonly AttemptRecord[]): readonly RollupRow[] 
     sum.requestBytes += record.requestBytes ?? 0;
     if (durationMs === null) continue;
     add(sum.duration, bucketOf(durationMs));
-    if (outcome !== "delivered") continue;
+    if (outcome !== "delivered" || delivery.source === "replay") continue;
     add(sum.receipt, bucketOf(sentAtMs + durationMs - Number(delivery.commitTimeUs) / 1000));
   }
   return [...sums.values()].map(({ first, ...sum }) => ({

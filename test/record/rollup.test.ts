@@ -48,6 +48,12 @@ describe("what a checkpoint counts", () => {
     expect(retried!.receipt.size).toBe(0);
   });
 
+  it("has of a replay its duration, and no time from the commit, which is long ago", () => {
+    const [delivered] = rollUp([record(), record({ source: "replay" })]);
+    expect(delivered).toMatchObject({ rows: 2, duration: new Map([[bucketOf(5), 2]]) });
+    expect([...delivered!.receipt]).toEqual([[bucketOf(15), 1]]);
+  });
+
   it("leaves tests out", () => {
     expect(rollUp([record({ source: "test" })])).toEqual([]);
   });
