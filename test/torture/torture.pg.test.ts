@@ -18,6 +18,7 @@ const TITLES: Readonly<Record<Zero, string>> = {
   "same id with another body": "an id never comes with another body",
   "another id for the same change": "a change never comes with another id",
   "log difference": "the log has exactly one row `delivered` for each delivery",
+  "rollup difference": "what is counted by minute and by hour is what the log holds",
   "order inversions": "no delivery arrives before an earlier one of its document was accepted",
   "signature failures": "every signature is right",
   "dead letters": "no delivery is given up while its receiver comes back",

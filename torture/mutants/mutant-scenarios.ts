@@ -2,6 +2,7 @@ import { MUTANTS } from "./mutants.ts";
 import type { Scenario } from "./scenario.ts";
 import {
   ADJACENT_COMMIT,
+  COUNTED_AND_MERGED,
   DIES_AFTER_LOGGING,
   DIES_BEFORE_STORING,
   DIES_BEHIND_A_SLOW_ONE,
@@ -24,6 +25,8 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "does not check the epoch": WAKES_AFTER_TAKEOVER,
   "reads the cursor before START_REPLICATION has succeeded": CHECKPOINT_DURING_TAKEOVER,
   "ignores the order of a lane on retry": RETRIED_DOCUMENT,
+  "counts log rows in a transaction of its own": DIES_AFTER_LOGGING,
+  "loses what is counted when it merges": COUNTED_AND_MERGED,
 };
 
 /** The names of all mutants. */

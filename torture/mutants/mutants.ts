@@ -98,4 +98,30 @@ export const MUTANTS: readonly Patch[] = [
     find: "return { ticket, attempts, dueAtMs, lastError,",
     replace: "return { ticket, attempts, dueAtMs: dueAtMs ?? Date.now(), lastError,",
   },
+  {
+    name: "counts log rows in a transaction of its own",
+    file: "record/checkpoint-writer.js",
+    find: "await appendRollup(trx, counted);",
+    replace: "",
+  },
+  {
+    name: "counts log rows in a transaction of its own",
+    file: "record/checkpoint-writer.js",
+    find: "if (counted.length > 0)\n            this.#onCounted();",
+    replace: `await torture.wait(500);
+      await appendRollup(this.#db, counted);
+      if (counted.length > 0) this.#onCounted();`,
+  },
+  {
+    name: "loses what is counted when it merges",
+    file: "record/rollup-merger.js",
+    find: "const AFTER_MS = 10_000;",
+    replace: "const AFTER_MS = 100;",
+  },
+  {
+    name: "loses what is counted when it merges",
+    file: "record/rollup-merger.js",
+    find: "select walhook.merge_rollup()",
+    replace: "select walhook.merge_rollup(), walhook.trim_rollup('-1 hour')",
+  },
 ];

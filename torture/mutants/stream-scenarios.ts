@@ -112,3 +112,14 @@ export const RETRIED_DOCUMENT: Scenario = {
     stage.world.receiver.behave("composite-all", "well");
   },
 };
+
+/** Deliveries are counted, and there is time to merge what was counted. */
+export const COUNTED_AND_MERGED: Scenario = {
+  name: "a few deliveries, and a second of rest",
+  play: async (stage) => {
+    await stage.start(stage.a);
+    await stage.changes.insert(tableNamed("keyless"), 3, 1);
+    await stage.isLogged(3, 5000);
+    await sleep(1000);
+  },
+};

@@ -3,6 +3,7 @@ import { compare, type Comparison } from "./compare.ts";
 import { readLogFacts } from "./log-facts.ts";
 import type { Drained } from "../drain.ts";
 import { expectedOf, readLedger, type Expected } from "./ledger.ts";
+import { rollupDifferences } from "./rollup-differences.ts";
 import type { Violations } from "./violations.ts";
 import type { World } from "../world.ts";
 
@@ -17,6 +18,7 @@ export async function judge(world: World, drained: Drained, crashes: Violations)
   const comparison = await compare(expected, readArrivals(world.arrivals), await readLogFacts(world.url("postgres")));
   const { violations } = comparison;
   violations.take(crashes);
+  for (const difference of await world.asSuperuser(rollupDifferences)) violations.add("rollup difference", difference);
   if (drained.leftOver !== null) violations.add("not drained", drained.leftOver);
   for (const letter of drained.deadLetters) violations.add("dead letters", letter);
   return { ...comparison, changes };

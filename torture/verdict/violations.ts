@@ -6,6 +6,7 @@ export const ZEROES = [
   "same id with another body",
   "another id for the same change",
   "log difference",
+  "rollup difference",
   "order inversions",
   "signature failures",
   "dead letters",
