@@ -167,9 +167,8 @@ begin
            p99_ms = h.p99_ms, receipt_p50_ms = h.receipt_p50_ms, receipt_p95_ms = h.receipt_p95_ms, receipt_p99_ms = h.receipt_p99_ms
       from walhook.webhook_hours(ended, ended + interval '1 hour') h
      where f.hour = ended and f.webhook_id = h.webhook_id and h.hour = ended and not f.is_finished
-       -- Those figures would hold what was appended since the merge.
-       and not exists (select from walhook.rollup_part p
-                        where p.webhook_id = h.webhook_id and p.minute >= ended and p.minute < ended + interval '1 hour');
+       -- Those figures would hold what was appended since the merge: the next one finishes the hour.
+       and not exists (select from walhook.rollup_part p where p.minute >= ended and p.minute < ended + interval '1 hour');
     get diagnostics changed = row_count;
     finished := finished + changed;
   end loop;
