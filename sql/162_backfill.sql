@@ -229,7 +229,9 @@ create or replace function walhook.cancel_backfill(number bigint) returns boolea
   language sql security invoker set search_path = pg_catalog, pg_temp as $$ select walhook.want_backfill(number, 'cancel') $$;
 comment on function walhook.cancel_backfill(bigint) is 'Ends a backfill for good; what was read already is sent, unless walhook.cancel takes it out of the queue.';
 
-create or replace view walhook.backfill_progress as
+-- File 184 adds columns, so that it cannot be replaced once that has run.
+drop view if exists walhook.backfill_progress;
+create view walhook.backfill_progress as
   select r.id as backfill_id, coalesce(w.name, '') as webhook, r.condition,
          case when coalesce(s.state, 'running') = 'running' and r.wanted = 'pause' then 'paused'
               when s.state is null then 'new' else s.state end as state,

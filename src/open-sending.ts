@@ -120,9 +120,11 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
   const backfiller = parts.keep(
     new Backfiller({
       pool,
+      epoch,
       conditions,
       held,
       deliveryId,
+      maxRowBytes: settings.maxRowBytes,
       maxBodyBytes: settings.maxBodyBytes,
       room,
       isThere: (webhookId) => inFlight.hasWebhook(webhookId),

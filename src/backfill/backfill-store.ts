@@ -1,18 +1,24 @@
 import type pg from "pg";
-import type { Row } from "../decode/row-change.ts";
 import type { Key } from "./progress.ts";
+import { toReading, type Reading, type ReadTable } from "./read-rows.ts";
+import { Snapshot } from "./snapshot.ts";
 
 /** A backfill as its tables have it. */
 export interface StoredBackfill {
   readonly webhook_id: number;
   readonly wanted: string;
+  readonly resumes: number;
   readonly oid: number;
   readonly schema: string;
   readonly name: string;
-  readonly columns: readonly { readonly name: string; readonly typeOid: number }[];
+  readonly columns: ReadTable["columns"];
+  /** How many rows the planner thinks there are; null: it does not know, or a condition chooses among them. */
   readonly estimate: string | null;
-  readonly is_known: boolean;
+  /** Null: it has not begun. */
   readonly state: string | null;
+  readonly state_resumes: number | null;
+  /** Where it ends is known. */
+  readonly has_begun: boolean;
   readonly last_key: Key | null;
   readonly until_key: Key | null;
   readonly pending: readonly Key[] | null;
@@ -21,21 +27,57 @@ export interface StoredBackfill {
 }
 
 const STORED = `
-  select r.webhook_id, r.wanted, r.doctype_oid::bigint::float8 as oid, n.nspname::text as schema, c.relname::text as name, r.columns,
-         case when c.reltuples >= 0 then c.reltuples::bigint end as estimate, s.backfill_id is not null as is_known,
-         s.state, s.last_key, s.until_key, s.pending, s.rows_done, s.rows_sent
+  select r.webhook_id, r.wanted, r.resumes, r.doctype_oid::bigint::float8 as oid, n.nspname::text as schema, c.relname::text as name, r.columns,
+         case when r.condition is null then (
+           select sum(greatest(l.reltuples, 0))::bigint
+             from pg_catalog.pg_class l
+            where l.relkind <> 'p' and (l.oid = c.oid or l.oid in (select t.relid from pg_catalog.pg_partition_tree(c.oid) t))) end as estimate,
+         s.state, s.resumes as state_resumes, s.until_key is not null as has_begun, s.last_key, s.until_key, s.pending, s.rows_done, s.rows_sent
     from walhook.backfill_request r
     left join pg_catalog.pg_class c on c.oid = r.doctype_oid
     left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join walhook.backfill_state s on s.backfill_id = r.id
    where r.id = $1`;
 
+/** A process that was taken over changes nothing more. */
+const IS_OURS = (parameter: string): string =>
+  `exists (select from walhook.bridge b where b.epoch = ${parameter}::bigint)`;
+
+/** Transactions that have written to a table and hold their locks still, by the ids of `pg_locks`. */
+const WRITERS = `
+  select distinct t.transactionid::text as xid
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_locks t on t.virtualtransaction = l.virtualtransaction and t.locktype = 'transactionid' and t.granted and t.mode = 'ExclusiveLock'
+   where l.locktype = 'relation' and l.granted and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+     and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+     and (l.relation = $1::bigint::oid or l.relation in (select p.relid from pg_catalog.pg_partition_tree($1::bigint::oid::regclass) p))`;
+
+const MARK = `
+  insert into walhook.backfill_watermark as w (backfill_id, token, side, xid)
+  values ($1, $2, $3, (pg_current_xact_id()::text::bigint & 4294967295))
+  on conflict (backfill_id) do update
+  set token = excluded.token, side = excluded.side, written_at = clock_timestamp(), xid = excluded.xid`;
+
+/** What rows are read: those behind `after` or from `from` on, up to `until`. */
+export interface Bounds {
+  readonly after?: Key;
+  readonly from?: Key;
+  readonly until?: Key;
+}
+
 /** What a backfill reads and writes in the database, beside its progress, which the checkpoints write. */
 export class BackfillStore {
   readonly #pool: pg.Pool;
+  readonly #epoch: bigint;
+  readonly #maxRowBytes: number;
+  readonly #signal: AbortSignal;
 
-  constructor(pool: pg.Pool) {
+  /** @param signal ends what is being read */
+  constructor(pool: pg.Pool, epoch: bigint, maxRowBytes: number, signal: AbortSignal) {
     this.#pool = pool;
+    this.#epoch = epoch;
+    this.#maxRowBytes = maxRowBytes;
+    this.#signal = signal;
   }
 
   /** Null where there is none, or none that can be seen yet. */
@@ -44,20 +86,29 @@ export class BackfillStore {
     return rows[0] ?? null;
   }
 
-  /** Backfills that are not finished, oldest first. */
+  /** Backfills that are not finished, or were resumed or cancelled while nobody looked; oldest first. */
   async unfinished(): Promise<readonly string[]> {
     const { rows } = await this.#pool.query<{ id: string }>(
       `select r.id::text from walhook.backfill_request r left join walhook.backfill_state s on s.backfill_id = r.id
-        where coalesce(s.state, 'running') = 'running' order by r.id`,
+        where coalesce(s.state, 'running') = 'running' or (s.state = 'failed' and (r.wanted = 'cancel' or r.resumes > s.resumes)) order by r.id`,
     );
     return rows.map(({ id }) => id);
   }
 
   /** How far it goes, written once. */
-  async begin(id: string, until: Key | null, estimate: string | null): Promise<void> {
+  async begin(id: string, until: Key | null, estimate: string | null, resumes: number): Promise<void> {
     await this.#pool.query(
-      "insert into walhook.backfill_state (backfill_id, until_key, rows_estimated) values ($1, $2, $3) on conflict do nothing",
-      [id, JSON.stringify(until), estimate],
+      `insert into walhook.backfill_state as s (backfill_id, until_key, rows_estimated, resumes) select $1, $2, $3, $4 where ${IS_OURS("$5")}
+       on conflict (backfill_id) do update set until_key = excluded.until_key, rows_estimated = excluded.rows_estimated`,
+      [id, JSON.stringify(until), estimate, resumes, this.#epoch],
+    );
+  }
+
+  /** It runs again. */
+  async restart(id: string, resumes: number): Promise<void> {
+    await this.#pool.query(
+      `update walhook.backfill_state set state = 'running', error = null, resumes = $2 where backfill_id = $1 and state = 'failed' and ${IS_OURS("$3")}`,
+      [id, resumes, this.#epoch],
     );
   }
 
@@ -66,49 +117,89 @@ export class BackfillStore {
     return rows.length > 0;
   }
 
-  /** With the rights of who asked for it, in a transaction that can write nothing. */
-  async read(id: string, what: string, input: unknown): Promise<readonly Row[]> {
+  /**
+   * With the rights of who asked for it, in a transaction that can write nothing: at most about a second, but for a condition
+   * that takes longer for one row.
+   */
+  async read(id: string, what: string, bounds: Bounds, within = "60s"): Promise<Reading & { snapshot: Snapshot }> {
     const client = await this.#pool.connect();
+    let isReleased = false;
+    const release = (isBroken: boolean): void => {
+      if (!isReleased) client.release(isBroken);
+      isReleased = true;
+    };
+    const abort = (): void => release(true);
+    this.#signal.addEventListener("abort", abort);
     try {
-      await client.query("begin read only; set local statement_timeout = '60s'");
-      const { rows } = await client.query<{ values: (string | null)[] }>(
-        "select r as values from walhook.read_backfill($1, $2, $3) as r",
-        [id, what, JSON.stringify(input)],
+      // All of it sees what the first question saw.
+      await client.query(
+        `begin isolation level repeatable read read only; set local statement_timeout = '${within}'; set local lock_timeout = '5s'`,
       );
-      return rows.map(({ values }) => values);
+      const [seen] = (await client.query<{ seen: string }>("select pg_current_snapshot()::text as seen")).rows;
+      const { rows } = await client.query<{ answer: (string | null)[] }>(
+        "select r as answer from walhook.read_backfill($1, $2, $3) as r",
+        [id, what, JSON.stringify({ ...bounds, most: this.#maxRowBytes })],
+      );
+      return { ...toReading(rows.map(({ answer }) => answer)), snapshot: new Snapshot(seen?.seen ?? "") };
     } finally {
-      await client.query("rollback; select pg_advisory_unlock_all()").catch(() => {});
-      client.release();
+      this.#signal.removeEventListener("abort", abort);
+      if (!isReleased) await client.query("rollback; select pg_advisory_unlock_all()").catch(() => {});
+      release(false);
     }
   }
 
-  /** Writes a watermark, which the stream meets at its commit. */
+  /**
+   * Writes a watermark, which the stream meets at its commit. With synchronous replication a commit is in the WAL long
+   * before it is seen: what stands before a low one is seen once this returns, since all wait for the standby in order.
+   */
   async mark(id: string, token: string, side: "low" | "high"): Promise<void> {
-    await this.#pool.query(
-      `insert into walhook.backfill_watermark as w (backfill_id, token, side, xid)
-       values ($1, $2, $3, (pg_current_xact_id()::text::bigint & 4294967295))
-       on conflict (backfill_id) do update
-       set token = excluded.token, side = excluded.side, written_at = clock_timestamp(), xid = excluded.xid`,
-      [id, token, side],
-    );
+    if (side === "high") return void (await this.#pool.query(MARK, [id, token, side]));
+    const client = await this.#pool.connect();
+    try {
+      await client.query("begin; set local synchronous_commit = remote_apply");
+      await client.query(MARK, [id, token, side]);
+      await client.query("commit");
+      client.release();
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+
+  /** Transactions that are writing to the table. */
+  async writers(oid: number): Promise<readonly string[]> {
+    const { rows } = await this.#pool.query<{ xid: string }>(WRITERS, [oid]);
+    return rows.map(({ xid }) => xid);
   }
 
   /** Nothing of it is left but what it did. */
   async end(id: string, state: "done" | "cancelled"): Promise<void> {
     await this.#pool.query(
-      `with ended as (update walhook.backfill_state set state = $2, updated_at = case when $2 = 'done' then now() else updated_at end where backfill_id = $1)
-       delete from walhook.backfill_watermark where backfill_id = $1`,
-      [id, state],
+      `with ended as (
+         insert into walhook.backfill_state as s (backfill_id, state) select $1, $2 where ${IS_OURS("$3")}
+         on conflict (backfill_id) do update set state = excluded.state, error = null, updated_at = case when excluded.state = 'done' then now() else s.updated_at end
+         returning backfill_id), unmarked as (
+         delete from walhook.backfill_watermark w using ended where w.backfill_id = ended.backfill_id)
+       select walhook.drop_backfill_function(backfill_id) from ended`,
+      [id, state, this.#epoch],
     );
-    await this.#pool.query("select walhook.drop_backfill_function($1)", [id]);
   }
 
-  /** Says in its state why it has failed. */
-  async fail(id: string, reason: string): Promise<void> {
+  /** Says why it has failed. */
+  async fail(id: string, reason: string, resumes: number): Promise<void> {
     await this.#pool.query(
-      `insert into walhook.backfill_state as s (backfill_id, state, error) values ($1, 'failed', $2)
-       on conflict (backfill_id) do update set state = 'failed', error = excluded.error`,
-      [id, reason],
+      `insert into walhook.backfill_state as s (backfill_id, state, error, resumes) select $1, 'failed', $2, $3 where ${IS_OURS("$4")}
+       on conflict (backfill_id) do update set state = excluded.state, error = excluded.error, resumes = excluded.resumes`,
+      [id, reason, resumes, this.#epoch],
     );
+  }
+
+  /** Says why it has to try again; its next progress takes that back. */
+  async noteTrouble(id: string, reason: string): Promise<void> {
+    await this.#pool.query(`update walhook.backfill_state set error = $2 where backfill_id = $1 and ${IS_OURS("$3")}`, [
+      id,
+      reason,
+      this.#epoch,
+    ]);
   }
 }

@@ -6,32 +6,29 @@ export interface Progress {
   readonly backfillId: string;
   /** Rows up to it are done, but for pending ones. */
   readonly lastKey: Key | null;
-  /** Rows that changed while they were read: they are read again. */
+  /** Rows that an earlier version wanted to read again. */
   readonly pending: readonly Key[];
   readonly rowsDone: number;
   readonly rowsSent: number;
 }
 
-/** What became of a chunk of rows. */
+/** What became of some rows that were read. */
 export interface Settled {
-  /** The keys that were asked for again; null: the chunk went on in key order. */
-  readonly asked: readonly Key[] | null;
-  /** Keys of the rows that were read, in order. */
-  readonly read: readonly Key[];
-  /** Those of them that changed meanwhile without a delivery of their own. */
-  readonly again: readonly Key[];
+  /** They were the first pending one; else they went on in key order. */
+  readonly wasPending: boolean;
+  /** How far the table was read with them; null: no further than before. */
+  readonly reached: Key | null;
+  readonly rows: number;
   readonly sent: number;
 }
 
-/** How far it is behind a chunk. Rows that are gone, or had a newer delivery, are done as well. */
-export function advance(before: Progress, { asked, read, again, sent }: Settled): Progress {
-  const met = asked === null ? read.length : asked.length;
-  const left = asked === null ? before.pending : before.pending.slice(asked.length);
+/** How far it is behind them. Rows that had a newer delivery are done as well, and so are pending ones that are gone. */
+export function advance(before: Progress, { wasPending, reached, rows, sent }: Settled): Progress {
   return {
     ...before,
-    lastKey: asked === null ? (read.at(-1) ?? before.lastKey) : before.lastKey,
-    pending: [...left, ...again],
-    rowsDone: before.rowsDone + met - again.length,
+    lastKey: wasPending ? before.lastKey : (reached ?? before.lastKey),
+    pending: wasPending ? before.pending.slice(1) : before.pending,
+    rowsDone: before.rowsDone + (wasPending ? 1 : rows),
     rowsSent: before.rowsSent + sent,
   };
 }

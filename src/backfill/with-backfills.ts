@@ -1,10 +1,10 @@
 import type { OrderChunk } from "../render/order-chunk.ts";
-import type { BackfillChunk } from "./backfiller.ts";
+import type { BackfillChunk } from "./backfill-parts.ts";
 
-/** The parts of a chunk, and behind them the rows of backfills whose second watermark it ended in. */
+/** The parts of a chunk, and behind them the rows of a backfill whose watermark it ended in. */
 export function* withBackfills(
   parts: Iterable<OrderChunk>,
-  read: readonly BackfillChunk[],
+  read: Iterable<BackfillChunk>,
 ): Generator<OrderChunk | BackfillChunk> {
   yield* parts;
   yield* read;

@@ -9,7 +9,7 @@ export async function writeBackfills(trx: Kysely<Database>, progresses: readonly
     await sql`
       update walhook.backfill_state
       set last_key = ${JSON.stringify(lastKey)}::json, pending = ${JSON.stringify(pending)}::json, rows_done = ${rowsDone},
-          rows_sent = ${rowsSent}, updated_at = clock_timestamp()
+          rows_sent = ${rowsSent}, error = null, updated_at = clock_timestamp()
       where backfill_id = ${backfillId}`.execute(trx);
   }
 }

@@ -115,16 +115,10 @@ describe("walhook.backfill", () => {
     expect(await queued()).toBeLessThanOrEqual(1000);
   });
 
-  it("fails visibly where its condition does, and is refused to who may not read the table, without a key, and for what is no expression", async () => {
-    await system.app(
-      "create table orders (id int primary key, v int); insert into orders values (1, 0); create table bare (v int)",
-    );
+  it("is refused to who may not read the table, without a key, and for what is no expression", async () => {
+    await system.app("create table orders (id int primary key, v int); create table bare (v int)");
     await system.webhook("w", "orders", "after_insert");
     await system.webhook("bare", "bare", "after_insert");
-    await system.startBridge();
-    await system.admin("select walhook.backfill('w', '1 / doc.v > 0')");
-    await ended("failed");
-    expect((await progress())["error"]).toBe("division by zero");
     await expect(system.admin("select walhook.backfill('bare')")).rejects.toThrow(/no primary key/);
     await expect(system.admin("select walhook.backfill('w', 'true); select (true')")).rejects.toThrow(/syntax error/);
     await expect(system.admin("select walhook.backfill('w', 'true)) or ((true')")).rejects.toThrow(/syntax error/);

@@ -1,0 +1,373 @@
+-- Walhook 184: a backfill is bounded in every respect, follows its table's columns, and goes on after what stopped it was mended.
+begin;
+
+select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
+
+alter table walhook.backfill_request add column if not exists resumes integer not null default 0;
+comment on column walhook.backfill_request.resumes is 'How often walhook.resume_backfill was called for it.';
+alter table walhook.backfill_state add column if not exists resumes integer not null default 0;
+comment on column walhook.backfill_state.resumes is 'The backfill_request.resumes that it runs by, or failed by: a higher one means that somebody has resumed it since.';
+comment on column walhook.backfill_state.error is 'Why it failed; while it runs: why it has to try again.';
+comment on column walhook.backfill_state.last_key is 'Rows up to this key are done.';
+comment on column walhook.backfill_state.pending is 'Keys of rows that an earlier version of the bridge wanted to read again.';
+comment on table walhook.backfill_watermark is
+  'Places in the WAL: from low on the bridge remembers what it delivers; at high it has read a chunk of rows, which are sent there. Written by the bridge, which looks for them in the WAL.';
+comment on column walhook.backfill_watermark.side is 'low or high.';
+
+-- Reading ------------------------------------------------------------------------------------------------------------------
+
+create or replace function walhook.backfill_queries(doctype_oid oid, key smallint[], condition text, input jsonb,
+    out description json, out scan text, out following text, out first text, out last text, out top text, out count text)
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  streams_stored constant boolean := current_setting('server_version_num')::integer >= 180000;
+  meant constant text := E'((\n' || coalesce(condition, 'true') || E'\n))';
+  source text;
+  texts text;
+  keys text;
+  key_texts text;
+  descending text;
+  bounds text := 'true';
+  bound record;
+begin
+  source := (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = doctype_oid);
+  if source is null then
+    raise exception 'the table is gone' using errcode = 'undefined_table', hint = 'There is nothing left to send: walhook.cancel_backfill.';
+  end if;
+  if key is distinct from walhook.backfill_key(doctype_oid) then
+    raise exception '% has another primary key than when this backfill was asked for', source using errcode = 'object_not_in_prerequisite_state',
+      hint = 'What is done is known by the old key. Cancel it, and ask for another one, by a condition for the rows that are not done.';
+  end if;
+  select string_agg(format('case when pg_catalog.num_nonnulls(doc.%1$I) operator(pg_catalog.=) 1 then pg_catalog.format(''%%s'', doc.%1$I) end', a.attname), ', ' order by a.attnum),
+         json_build_object('schema', (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = doctype_oid),
+           'name', (select c.relname from pg_class c where c.oid = doctype_oid),
+           'columns', json_agg(json_build_object('name', a.attname, 'typeOid', a.atttypid::bigint) order by a.attnum))
+    into texts, description
+    from pg_attribute a
+   where a.attrelid = doctype_oid and a.attnum > 0 and not a.attisdropped and (a.attgenerated = '' or (a.attgenerated = 's' and streams_stored));
+  select string_agg(format('doc.%I', a.attname), ', ' order by k.place), string_agg(format('doc.%I desc', a.attname), ', ' order by k.place),
+         string_agg(format('pg_catalog.format(''%%s'', doc.%I)', a.attname), ', ' order by k.place)
+    into keys, descending, key_texts
+    from unnest(key) with ordinality as k (attnum, place) join pg_attribute a on a.attrelid = doctype_oid and a.attnum = k.attnum;
+  for bound in
+    select b.sign, string_agg(format('%L::%s', input -> b.name ->> (k.place - 1)::integer, format_type(a.atttypid, a.atttypmod)), ', ' order by k.place) as edge
+      from (values ('after', '>'), ('from', '>='), ('until', '<=')) b (name, sign)
+      cross join lateral unnest(key) with ordinality as k (attnum, place)
+      join pg_attribute a on a.attrelid = doctype_oid and a.attnum = k.attnum
+     where jsonb_typeof(input -> b.name) = 'array'
+     group by b.name, b.sign
+  loop
+    bounds := bounds || format(' and row(%s) %s row(%s)', keys, bound.sign, bound.edge);
+  end loop;
+  scan := format('select array[%s]::pg_catalog.text[] as key, case when %s then array['''', %s]::pg_catalog.text[] end as row from %s as doc where %s order by %s',
+    key_texts, meant, texts, source, bounds, keys);
+  following := format('select array[%s]::pg_catalog.text[] from %s as doc where %s order by %s limit 1', key_texts, source, bounds, keys);
+  first := format('select array[''key'', %s]::pg_catalog.text[] from %s as doc where %s order by %s limit 1', key_texts, source, meant, keys);
+  last := format('select array[''key'', %s]::pg_catalog.text[] from %s as doc where %s order by %s limit 1', key_texts, source, meant, descending);
+  top := format('select array[''key'', %s]::pg_catalog.text[] from %s as doc order by %s limit 1', key_texts, source, descending);
+  count := format('select array[''count'', pg_catalog.count(*)::pg_catalog.text] from %s as doc where %s', source, meant);
+end $$;
+comment on function walhook.backfill_queries(oid, smallint[], text, jsonb) is
+  'The queries by which a backfill reads a table as it is now: rows in the order of the key, values as texts as the stream has them, NULL for a row that the condition does not mean.';
+
+create or replace function walhook.backfill_key(doctype_oid oid) returns smallint[]
+  language sql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(k.attnum order by k.place)
+    from pg_index i cross join lateral unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+   where i.indrelid = doctype_oid and i.indisprimary and k.place <= i.indnkeyatts
+$$;
+comment on function walhook.backfill_key(oid) is 'The numbers of the columns of a table''s primary key; NULL where it has none.';
+
+create or replace function walhook.backfill_reached(input jsonb, reached text[]) returns jsonb
+  language sql immutable security invoker set search_path = pg_catalog, pg_temp
+as $$
+  select case when reached is null then input else input - 'from' || jsonb_build_object('after', to_jsonb(reached)) end
+$$;
+comment on function walhook.backfill_reached(jsonb, text[]) is 'What is left to read of a chunk behind a key.';
+
+create or replace function walhook.fit_row(value text[], most bigint) returns text[]
+  language sql immutable security invoker set search_path = pg_catalog, pg_temp
+as $$
+  -- As the stream's rows: the longest go first, until the rest fits.
+  with length as (
+    select v.place, octet_length(v.value) as bytes from unnest(value) with ordinality as v (value, place) where v.value is not null and v.place > 1
+  ), ranked as (
+    select l.place, sum(l.bytes) over () - coalesce(sum(l.bytes) over (order by l.bytes desc, l.place rows between unbounded preceding and 1 preceding), 0) as left_bytes
+      from length l
+  ), left_out as (
+    select array_agg(r.place order by r.place) as places from ranked r where r.left_bytes > most
+  )
+  select array_agg(case when v.place = 1 then coalesce(array_to_string(array(select p - 2 from unnest(o.places) p), ','), '')
+                        when v.place = any (o.places) then null else v.value end order by v.place)
+    from left_out o, unnest(value) with ordinality as v (value, place)
+$$;
+comment on function walhook.fit_row(text[], bigint) is
+  'A row whose longest values are left out where they are more bytes than that together; its first element lists their places.';
+
+create or replace function walhook.is_of_row(code text) returns boolean
+  language sql immutable security invoker set search_path = pg_catalog, pg_temp
+as $$
+  select left(code, 2) not in ('08', '0A', '0B', '25', '26', '28', '2B', '2D', '34', '3D', '3F', '40', '42', '44', '53', '55', '57', '58', 'F0') and code <> 'XX000'
+$$;
+comment on function walhook.is_of_row(text) is
+  'Whether an error by its SQLSTATE comes of one row''s values, so that other rows may do; not so: rights, what is no longer there, resources, the connection.';
+
+create or replace function walhook.scan_backfill(doctype_oid oid, key smallint[], condition text, path text, input jsonb) returns setof text[]
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  most_bytes constant bigint := coalesce((input ->> 'most')::bigint, 16777216);
+  stop_at constant timestamptz := clock_timestamp() + interval '1 s';
+  query record;
+  other text;
+  rows_read refcursor;
+  found_row record;
+  value text[];
+  reached text[];
+  bad text[];
+  row_count integer := 0;
+  byte_count bigint := 0;
+begin
+  select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
+  other := case input ->> 'what' when 'first' then query.first when 'last' then query.last when 'top' then query.top when 'count' then query.count end;
+  -- From here on names are looked up as whoever asked for the backfill meant them; so those of this function say where they are.
+  perform pg_catalog.set_config('search_path', path, true);
+  if other is not null then
+    begin
+      return query execute other;
+    exception when others then
+      -- Some row makes the condition fail; its turn comes.
+      if not walhook.is_of_row(sqlstate) then raise; end if;
+      if other operator(pg_catalog.=) query.last then return query execute query.top; end if;
+    end;
+    return;
+  end if;
+
+  -- In the order of the key's index: a sort would read all of the table for each chunk.
+  perform pg_catalog.set_config('enable_sort', 'off', true), pg_catalog.set_config('enable_incremental_sort', 'off', true);
+  return next array['table', query.description::pg_catalog.text];
+  loop
+    begin
+      open rows_read no scroll for execute query.scan;
+      loop
+        -- One by one: a loop over a query would fetch fifty at a time, however large.
+        fetch rows_read into found_row;
+        if not found then
+          return next array['end'];
+          return;
+        end if;
+        reached := found_row.key;
+        if found_row.row is not null then
+          value := found_row.row;
+          if pg_catalog.pg_column_size(value) operator(pg_catalog.>) most_bytes then value := walhook.fit_row(value, most_bytes); end if;
+          row_count := row_count operator(pg_catalog.+) 1;
+          byte_count := byte_count operator(pg_catalog.+) pg_catalog.pg_column_size(value);
+          return next value;
+        end if;
+        if row_count operator(pg_catalog.>=) 500 or byte_count operator(pg_catalog.>=) 4194304::pg_catalog.int8
+          or pg_catalog.clock_timestamp() operator(pg_catalog.>=) stop_at then
+          return next pg_catalog.array_prepend('at', reached);
+          return;
+        end if;
+      end loop;
+    exception when others then
+      if not walhook.is_of_row(sqlstate) then raise; end if;
+      -- It is the next row's: its condition, or one of its values. It harms that row alone.
+      input := walhook.backfill_reached(input, reached);
+      select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
+      execute query.following into bad;
+      if bad is null then raise; end if;
+      return next pg_catalog.array_prepend('error', pg_catalog.array_prepend(sqlerrm, bad));
+      reached := bad;
+      row_count := row_count operator(pg_catalog.+) 1;
+      input := walhook.backfill_reached(input, reached);
+      select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
+    end;
+    if row_count operator(pg_catalog.>=) 500 or pg_catalog.clock_timestamp() operator(pg_catalog.>=) stop_at then
+      return next pg_catalog.array_prepend('at', reached);
+      return;
+    end if;
+  end loop;
+end $$;
+comment on function walhook.scan_backfill(oid, smallint[], text, text, jsonb) is
+  'Reads rows for a backfill as its caller: what is rows, first, last, top or count. Rows come until there are 500, or 4 MiB of them, or a second is over, each behind a first element that lists the places of values that were left out since it is above most bytes; a row that cannot be read comes as error, message, key. Before them stands table, JSON; behind them at, key, or end.';
+
+create or replace function walhook.create_backfill_function(number bigint, doctype_oid oid, condition text, path text) returns void
+  language plpgsql security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  caller constant text := (select p.proowner::regrole::text from pg_proc p where p.oid = 'walhook.ask(text,text[],text[],text[])'::regprocedure);
+  probe constant text := 'walhook_condition.probe_' || md5(random()::text || clock_timestamp());
+  key constant smallint[] := walhook.backfill_key(doctype_oid);
+  table_name constant text := (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = doctype_oid);
+begin
+  if key is null then
+    raise exception '% has no primary key', doctype_oid::regclass using errcode = 'invalid_parameter_value',
+      detail = 'A backfill reads its rows in the order of their key.';
+  end if;
+  if condition is not null then
+    begin
+      -- Pasting is injection, see walhook.compile_condition.
+      perform walhook.create_as(path, format('create function %s_1() returns pg_catalog.bool language sql as %L', probe, format(E'select true from %s as doc where (\n%s\n) limit 1', table_name, condition)));
+      perform walhook.create_as(path, format('create function %s_2() returns pg_catalog.bool language sql as %L', probe, format(E'select true from %s as doc where ((\n%s\n)) limit 1', table_name, condition)));
+      raise exception using errcode = 'WH001';
+    exception when sqlstate 'WH001' then
+      null; -- Rolled back: the probes are gone.
+    end;
+  end if;
+  perform walhook.create_as(path, format(
+    'create function walhook_condition.b%s(pg_catalog.jsonb) returns setof pg_catalog.text[] language plpgsql stable security definer
+       set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''postgres'' set extra_float_digits = 1
+       set bytea_output = ''hex'' set lc_monetary = ''C'' as %L',
+    number, format('begin return query select r from walhook.scan_backfill(%s, %L, %L, %L, $1) as r; end', doctype_oid, key, condition, path)));
+  execute format('revoke all on function walhook_condition.b%s(jsonb) from public', number);
+  execute format('grant execute on function walhook_condition.b%s(jsonb) to %s', number, caller);
+  execute format('comment on function walhook_condition.b%s(jsonb) is %L', number, 'Reads rows for a backfill with the rights of who asked for it.');
+end $$;
+
+drop function if exists walhook.backfill_source(oid, text);
+
+drop function if exists walhook.read_backfill(bigint, text, jsonb);
+create function walhook.read_backfill(number bigint, what text, input jsonb) returns setof text[]
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  value text[];
+  row_count integer := 0;
+  byte_count bigint := 0;
+begin
+  -- As in walhook.ask: whoever has made it something else finds nothing to take here.
+  if exists (select from pg_proc p where p.pronamespace = 'walhook_condition'::regnamespace and p.proname = 'b' || number and p.prosecdef and p.pronargs = 1) then
+    return query execute format('select r from walhook_condition.b%s($1) as r', number) using input || jsonb_build_object('what', what);
+    return;
+  end if;
+  if not exists (select from pg_proc p where p.pronamespace = 'walhook_condition'::regnamespace and p.proname = 'b' || number and p.prosecdef) then
+    raise exception 'the function of backfill % is gone, or is another one', number using errcode = 'undefined_function',
+      hint = 'Cancel it, and ask for another one, by a condition for the rows that are not done.';
+  end if;
+  -- One that was begun before file 184: its function reads 500 rows at a time, and knows no key.
+  if what in ('first', 'top') then return; end if;
+  if what = 'count' then
+    return query execute format('select array_prepend(''count'', r) from walhook_condition.b%s($1, $2) as r', number) using what, input;
+    return;
+  end if;
+  for value in execute format('select r from walhook_condition.b%s($1, $2) as r', number)
+    using case when what = 'last' then 'last' when input ? 'from' then 'keys' when input ? 'after' then 'next' else 'first' end,
+          case when input ? 'from' then jsonb_build_array(input -> 'from') else input end
+  loop
+    value := walhook.fit_row(array_prepend('', value), coalesce((input ->> 'most')::bigint, 16777216));
+    return next value;
+    row_count := row_count + 1;
+    byte_count := byte_count + pg_column_size(value);
+    exit when byte_count >= 4194304;
+  end loop;
+  if what = 'rows' then return next array[case when row_count > 0 then 'at' else 'end' end]; end if;
+end $$;
+comment on function walhook.read_backfill(bigint, text, jsonb) is
+  'Reads rows for a backfill with the rights of who asked for it, see walhook.scan_backfill. Runs as walhook_sandbox; for the bridge alone.';
+
+create or replace function walhook.drop_backfill_function(number bigint) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('drop function if exists walhook_condition.b%s(text, jsonb)', number);
+  execute format('drop function if exists walhook_condition.b%s(jsonb)', number);
+end $$;
+
+-- Going on -----------------------------------------------------------------------------------------------------------------
+
+create or replace function walhook.want_backfill(number bigint, wish text) returns boolean
+  language plpgsql security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  present text;
+  changed bigint;
+begin
+  select p.state into present from walhook.backfill_progress p where p.backfill_id = number;
+  if present is null then
+    raise exception 'there is no backfill %', number using errcode = 'no_data_found', hint = 'They stand in walhook.backfill_progress.';
+  end if;
+  if present in ('done', 'cancelled') then
+    raise notice 'backfill % is %', number, present;
+    return false;
+  end if;
+  update walhook.backfill_request r
+     set wanted = wish, resumes = r.resumes + case when wish = 'run' then 1 else 0 end
+   where r.id = number and r.wanted <> 'cancel' and (r.wanted <> wish or (wish = 'run' and present = 'failed'));
+  get diagnostics changed = row_count;
+  return changed > 0;
+end $$;
+comment on function walhook.want_backfill(bigint, text) is 'Writes what is wanted of a backfill; false where that is so already, or it has ended.';
+comment on function walhook.resume_backfill(bigint) is 'Goes on with a backfill that was paused, or has failed, where it was. Mend first what made it fail.';
+comment on function walhook.pause_backfill(bigint) is 'Reads no more rows for a backfill until walhook.resume_backfill; what was read is sent.';
+
+create or replace view walhook.backfill_progress as
+  select r.id as backfill_id, coalesce(w.name, '') as webhook, r.condition,
+         case when coalesce(s.state, 'running') = 'running' and r.wanted = 'pause' then 'paused'
+              when s.state is null then 'new' else s.state end as state,
+         coalesce(s.rows_done, 0) as rows_done, s.rows_estimated, coalesce(s.rows_sent, 0) as rows_sent,
+         case when s.state = 'done' then 100.0 when s.rows_estimated > 0 then least(round(100.0 * s.rows_done / s.rows_estimated, 1), 100.0) end as percent,
+         case when s.updated_at > s.started_at then round((s.rows_done / extract(epoch from s.updated_at - s.started_at))::numeric, 1) end as rows_per_second,
+         case when s.state = 'running' and s.rows_done > 0 and s.updated_at > s.started_at
+              then make_interval(secs => greatest(s.rows_estimated - s.rows_done, 0) * extract(epoch from s.updated_at - s.started_at)::float8 / s.rows_done) end as time_left,
+         s.error, r.requested_by::text as requested_by, r.requested_at, s.started_at, s.updated_at,
+         case
+           when s.state in ('done', 'cancelled') then null
+           when s.state = 'failed' and r.wanted <> 'cancel' and r.resumes <= s.resumes
+             then format('you: mend what error says, then select walhook.resume_backfill(%s)', r.id)
+           when not exists (select from walhook.bridge b join pg_catalog.pg_replication_slots l on l.slot_name = b.slot_name where l.active)
+             then 'a bridge: none is at work'
+           when r.wanted = 'cancel' or w.id is null then null
+           when r.wanted = 'pause' then format('you: select walhook.resume_backfill(%s)', r.id)
+           when not w.enabled then format('its webhook: %I is disabled', w.name)
+           when exists (select from walhook.paused p where p.webhook_id = w.id) then format('its webhook: select walhook.resume(%L)', w.name)
+           when h.state = 'held' then format('its webhook: %I is held, see walhook.status', w.name)
+           when 500 <= (select count(*) from (select from walhook.webhook_queue q where q.webhook_id = w.id and not q.is_dead limit 500) waiting)
+             then format('its receiver: 500 deliveries of %I or more wait in the queue', w.name)
+           when s.error is not null then 'another try: see error'
+         end as waits_for
+    from walhook.backfill_request r
+    left join walhook.backfill_state s on s.backfill_id = r.id
+    left join walhook.webhook w on w.id = r.webhook_id
+    left join walhook.webhook_state h on h.webhook_id = w.id;
+comment on column walhook.backfill_progress.error is 'Why it failed, and what to do; while it runs: why it has to try again.';
+comment on column walhook.backfill_progress.waits_for is 'Why nothing moves, and what would change that; NULL: it moves.';
+
+revoke all on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]),
+  walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.scan_backfill(oid, smallint[], text, text, jsonb), walhook.read_backfill(bigint, text, jsonb) from public;
+
+do $$
+begin
+  perform walhook.grant_to_roles(array[
+    'grant execute on function walhook.read_backfill(bigint, text, jsonb) to walhook_bridge',
+    'grant execute on function walhook.fit_row(text[], bigint) to walhook_sandbox',
+    'grant execute on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]), '
+      'walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.scan_backfill(oid, smallint[], text, text, jsonb) to walhook_admin',
+    'grant update (wanted, resumes) on walhook.backfill_request to walhook_admin',
+    'grant select (waits_for) on walhook.backfill_progress to walhook_monitor'
+  ]);
+end $$;
+
+do $$
+declare
+  owner constant name := current_user;
+begin
+  if exists (select from pg_catalog.pg_roles where rolname = 'walhook_sandbox') then
+    grant create on schema walhook to walhook_sandbox;
+    -- As in file 050.
+    perform set_config('role', 'none', true);
+    begin
+      alter function walhook.read_backfill(bigint, text, jsonb) owner to walhook_sandbox;
+    exception when insufficient_privilege then
+      raise notice 'role % may not act as walhook_sandbox: rows for backfills are read as %', current_user, owner;
+    end;
+    perform set_config('role', owner, true);
+    revoke create on schema walhook from walhook_sandbox;
+  end if;
+end $$;
+
+insert into walhook.migration (version, name) values (184, 'backfill_bounds') on conflict do nothing;
+
+commit;

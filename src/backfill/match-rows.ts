@@ -1,0 +1,66 @@
+import type { Relation } from "../decode/relation.ts";
+import type { Row, Transaction } from "../decode/row-change.ts";
+import type { DocEvent } from "../events/doc-event.ts";
+import { docname } from "../events/docname.ts";
+import type { Conditions } from "../match/conditions.ts";
+import { match, type Held, type Match } from "../match/match.ts";
+import type { Webhook } from "../match/webhook.ts";
+import type { Unseen } from "./newer-deliveries.ts";
+import type { ReadRow } from "./read-rows.ts";
+
+export interface RowsToMatch {
+  readonly rows: readonly ReadRow[];
+  readonly relation: Relation;
+  /** These are left to the delivery that they have. */
+  readonly unseen: Unseen;
+  readonly backfillId: string;
+  /** That of the watermark at which they are sent. */
+  readonly transaction: Transaction;
+  /** Undefined: it is gone. */
+  readonly webhook: Webhook | undefined;
+  readonly held: Held;
+  readonly conditions: Pick<Conditions, "ask">;
+}
+
+/** What a webhook makes of rows that were read, in their order; the index of a change is that of its row. */
+export async function matchRows(options: RowsToMatch): Promise<readonly Match[]> {
+  const { rows, relation, unseen, backfillId, transaction, webhook, held, conditions } = options;
+  if (webhook === undefined || unseen.isAll) return [];
+  const events: DocEvent[] = [];
+  const failed: Match[] = [];
+  for (const [index, row] of rows.entries()) {
+    const values = row.kind === "row" ? row.values : withKey(relation, row.key);
+    const name = docname(relation, values);
+    if (name !== null && unseen.names.has(name)) continue;
+    const { commitLsn } = transaction;
+    const change = {
+      kind: "insert" as const,
+      transaction,
+      relation,
+      new: values,
+      position: { commitLsn, changeLsn: commitLsn, index },
+      ...(row.kind === "row" && row.oversized !== null ? { oversized: row.oversized } : {}),
+    };
+    const event = { name: "backfill", change, docname: name, oldDocname: null, isCertain: true, backfillId } as const;
+    if (row.kind === "row") events.push(event);
+    else
+      failed.push({
+        webhook,
+        event,
+        kind: "error",
+        reason: `backfill ${backfillId} cannot read the row: ${row.reason}`,
+      });
+  }
+  const watching = { onTable: () => new Map([["backfill" as const, [webhook]]]) };
+  const found = await match(events, watching, held, conditions);
+  if (failed.length === 0) return found;
+  return [...found, ...failed].toSorted((a, b) => indexOf(a) - indexOf(b));
+}
+
+function indexOf({ event }: Match): number {
+  return event.change.position.index;
+}
+
+function withKey({ columns, keyIndexes }: Relation, key: readonly string[]): Row {
+  return columns.map((_, index) => key[keyIndexes.indexOf(index)]);
+}
