@@ -133,7 +133,7 @@ export class BackfillStore {
     try {
       // All of it sees what the first question saw.
       await client.query(
-        `begin isolation level repeatable read read only; set local statement_timeout = '${within}'; set local lock_timeout = '5s'`,
+        `begin isolation level repeatable read read only; set local statement_timeout = '${within}'; set local lock_timeout = '2s'`,
       );
       const [seen] = (await client.query<{ seen: string }>("select pg_current_snapshot()::text as seen")).rows;
       const { rows } = await client.query<{ answer: (string | null)[] }>(

@@ -19,6 +19,7 @@ export interface System {
   /** A webhook on `doctype` to the receiver, at the path of its name. */
   webhook(name: string, doctype: string, events: string, more?: Readonly<Record<string, unknown>>): Promise<void>;
   startBridge(options?: Partial<BridgeOptions>): Promise<Bridge>;
+  stopBridges(): Promise<void>;
   /** Waits until the bridge has made everything that is committed now durable. */
   caughtUp(withinMs?: number): Promise<void>;
   /** The same, and nothing is left in the queue either. */
@@ -68,6 +69,9 @@ export async function startSystem(label: string): Promise<System> {
       bridges.push(bridge);
       await bridge.start();
       return bridge;
+    },
+    stopBridges: async () => {
+      await Promise.all(bridges.splice(0).map((bridge) => bridge.stop()));
     },
     caughtUp: async (withinMs = 15_000) => {
       const rows = (await system.look("select pg_current_wal_lsn()::text as lsn")) as { lsn: string }[];
