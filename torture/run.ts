@@ -5,6 +5,7 @@ import type { Contender } from "./faults/fault.ts";
 import { FaultSchedule, type Injected } from "./faults/fault-schedule.ts";
 import { FAULTS } from "./faults/faults.ts";
 import { Random } from "./random.ts";
+import { Repairs } from "./repairs/repairs.ts";
 import type { Ending } from "./verdict/duplicates.ts";
 import { reportOf, type RunReport } from "./verdict/run-report.ts";
 import { judge } from "./verdict/verdict.ts";
@@ -46,10 +47,12 @@ export async function run(options: RunOptions): Promise<RunReport> {
   const watch = new Watch(world, contenders);
   let isKept = true;
   try {
-    const { workload, injected } = await disturb(world, contenders, options);
+    const { workload, repairs, injected } = await disturb(world, contenders, options);
     const drained = await drain(world, DRAIN);
     for (const { process } of contenders) await process.stop();
-    const verdict = await judge(world, drained, crashes);
+    const asked = await repairs.conclude();
+    for (const difference of repairs.differences) crashes.add("replay difference", difference);
+    const verdict = await judge(world, drained, crashes, asked);
     isKept = options.isKept || !verdict.violations.isEmpty;
     return reportOf({
       seed: options.seed,
@@ -59,6 +62,8 @@ export async function run(options: RunOptions): Promise<RunReport> {
       injected,
       endings,
       workload,
+      repairs,
+      asked,
       drainMs: drained.ms,
       watch,
       kept: isKept ? world.folder : null,
@@ -91,7 +96,7 @@ async function disturb(
   world: World,
   contenders: readonly Contender[],
   { seed, seconds, faults: only }: RunOptions,
-): Promise<{ readonly workload: Workload; readonly injected: readonly Injected[] }> {
+): Promise<{ readonly workload: Workload; readonly repairs: Repairs; readonly injected: readonly Injected[] }> {
   const random = new Random(seed);
   const { gap, hugeEveryMs } = seconds >= LONG_RUN_SECONDS ? LONG : SHORT;
   const workload = new Workload({
@@ -104,10 +109,14 @@ async function disturb(
   const scenery = { world, contenders, schema: workload.schema, random: random.fork() };
   const faults = FAULTS.filter(({ kind }) => only === null || kind.includes(only));
   const schedule = new FaultSchedule(scenery, faults, gap);
+  // The last to choose, so that changes and faults of a seed are the same with it and without.
+  const repairs = new Repairs(world, workload.tables, random.fork());
   workload.start();
+  repairs.start();
   schedule.start();
   await sleep(seconds * 1000);
   await schedule.stop();
   await workload.stop();
-  return { workload, injected: schedule.injected };
+  await repairs.stop();
+  return { workload, repairs, injected: schedule.injected };
 }

@@ -31,7 +31,7 @@ export interface World {
   close(isKept: boolean): Promise<void>;
 }
 
-/** postgres: superuser. bridge: what the bridge connects as. admin: who configures. app: who owns the tables. */
+/** postgres: superuser. bridge: what the bridge connects as. admin: who configures, repairs and reads the log. app: who owns the tables. */
 export type Role = "postgres" | "bridge" | "admin" | "app";
 
 const DATABASE = "torture";
@@ -127,7 +127,7 @@ async function install(world: World): Promise<void> {
   const superuser = await world.connect("postgres");
   await superuser.query(`
     create role bridge login replication in role walhook_bridge;
-    create role admin login in role walhook_admin;
+    create role admin login in role walhook_admin, walhook_analyst;
     create role app login;
     grant app to walhook_owner;
     grant create, usage on schema public to app;

@@ -69,7 +69,11 @@ describe("the comparison of ledger, receiver and log finds", () => {
 /** Which numbers are not zero. Unless given, the log says `delivered` once of what was accepted. */
 async function trouble(arrivals: readonly Arrival[], delivered?: ReadonlyMap<string, number>): Promise<string[]> {
   const accepted = arrivals.filter(({ status }) => status === 200).map(({ id }) => [id, 1] as const);
-  const log = { delivered: delivered ?? new Map(accepted), unanswered: new Set<string>() };
+  const log = {
+    delivered: delivered ?? new Map(accepted),
+    replayed: new Map<string, number[]>(),
+    unanswered: new Set<string>(),
+  };
   const numbered = arrivals.map((arrival, i) => (arrival.request === 0 ? { ...arrival, request: 100 + i } : arrival));
   const { violations } = await compare(ALL, inOrder(numbered), log);
   return Object.entries(violations.counts).flatMap(([zero, count]) => (count > 0 ? [zero] : []));
@@ -103,6 +107,9 @@ function arrivalOf({ key, docHash }: Expected, more: Partial<Arrival> = {}): Arr
     request: 0,
     requestId: id,
     requestHash: `body of ${key}`,
+    webhook: "hook",
+    isBackfill: false,
+    rowSeq: null,
     key,
     docname: null,
     lsn: "0/0",

@@ -20,6 +20,10 @@ const TITLES: Readonly<Record<Zero, string>> = {
   "log difference": "the log has exactly one row `delivered` for each delivery",
   "rollup difference": "what is counted by minute and by hour is what the log holds",
   "order inversions": "no delivery arrives before an earlier one of its document was accepted",
+  "stale backfills": "no row is sent by a backfill older than what was sent of it before",
+  "backfill rows missing":
+    "a backfill that is done has sent every row that was there, but where a newer change was sent",
+  "replay difference": "what is replayed is what was delivered, each delivery once more, and all that were asked for",
   "signature failures": "every signature is right",
   "dead letters": "no delivery is given up while its receiver comes back",
   "not drained": "once nothing disturbs any more, everything ends",

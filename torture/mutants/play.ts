@@ -35,10 +35,11 @@ export async function play(scenario: Scenario, mutant: string | null): Promise<P
   let isKept = true;
   const begin = Date.now();
   try {
-    await scenario.play(new Stage(world, contenders, app, superuser));
+    const stage = new Stage(world, contenders, app, superuser);
+    await scenario.play(stage);
     const drained = await drain(world, DRAIN);
     for (const { process } of contenders) await process.stop(mutant === null ? "SIGTERM" : "SIGKILL");
-    const { violations } = await judge(world, drained, crashes);
+    const { violations } = await judge(world, drained, crashes, stage);
     isKept = violations.isEmpty === (mutant !== null);
     return { violations, ms: Date.now() - begin, kept: isKept ? world.folder : null };
   } catch (error) {

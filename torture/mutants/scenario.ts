@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { isAccepted, readArrivals, type Arrival } from "../receiver/arrival.ts";
 import { changesOn, type Changes } from "../workload/changes.ts";
+import type { AskedBackfill, AskedReplay } from "../repairs/asked.ts";
 import type { FailPointName } from "../bridges/fail-points.ts";
 import type { Contender } from "../faults/fault.ts";
 import { TABLES, type WatchedTable } from "../workload/watched-table.ts";
@@ -23,6 +24,8 @@ export class Stage {
   /** Changes of the application, each a transaction of its own. */
   readonly changes: Changes;
   readonly superuser: pg.Client;
+  readonly backfills: AskedBackfill[] = [];
+  readonly replays: AskedReplay[] = [];
 
   constructor(world: World, [a, b]: readonly [Contender, Contender], app: pg.Client, superuser: pg.Client) {
     this.world = world;

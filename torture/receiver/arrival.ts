@@ -9,11 +9,18 @@ export interface Arrival {
   readonly request: number;
   /** The `webhook-id`: the delivery's id, or the batch's. */
   readonly requestId: string;
+  /** Of the body, but for rows of backfills: they may be read anew. */
   readonly requestHash: string;
+  readonly webhook: string;
+  /** A row that was read from its table, instead of a change. */
+  readonly isBackfill: boolean;
+  /** The number of the change that made the row what it is; null: there is no row. */
+  readonly rowSeq: number | null;
   /** What it is about: see `deliveryKey`. */
   readonly key: string;
   readonly docname: string | null;
   readonly lsn: string;
+  /** Of a backfill without columns that were added. */
   readonly docHash: string;
   readonly bodyHash: string;
   readonly isSigned: boolean;

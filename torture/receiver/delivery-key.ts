@@ -10,6 +10,11 @@ export function changeName(rowSeq: string | number | null, xid: string | number)
   return rowSeq === null ? `xid ${xid}` : String(rowSeq);
 }
 
+/** A row without the columns that are added and dropped while the test runs, which change it without a number of their own. */
+export function lastingColumns(doc: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(doc).filter(([name]) => !name.startsWith("extra_")));
+}
+
 /** A short hash of a JSON value, whatever the order of its keys. */
 export function fingerprint(value: unknown): string {
   return shortHash(JSON.stringify(sorted(value)));

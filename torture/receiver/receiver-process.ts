@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import type { Arrival, ReceiverMode } from "./arrival.ts";
-import { changeName, deliveryKey, fingerprint, shortHash } from "./delivery-key.ts";
+import { changeName, deliveryKey, fingerprint, lastingColumns, shortHash } from "./delivery-key.ts";
 import { DurableFile } from "./durable-file.ts";
 
 /** What the parent process may say. */
@@ -67,7 +67,8 @@ function describe(message: IncomingMessage, body: Buffer, webhook: string, mode:
   const common = {
     request: ++requests,
     requestId,
-    requestHash: shortHash(body),
+    requestHash: hashOf(body, deliveries),
+    webhook,
     isSigned,
     atMs: Date.now(),
     status,
@@ -75,17 +76,28 @@ function describe(message: IncomingMessage, body: Buffer, webhook: string, mode:
   };
   return deliveries.map(({ id, payload }) => {
     const { data } = payload;
-    const rowSeq = data.doc?.["seq"] as number | undefined;
+    const doc = data.doc ?? null;
+    const rowSeq = (doc?.["seq"] as number | undefined) ?? null;
+    const isBackfill = data.event === "backfill";
     return {
       ...common,
       id,
-      key: deliveryKey(webhook, data.event, changeName(rowSeq ?? null, data.xid)),
+      key: deliveryKey(webhook, data.event, changeName(rowSeq, data.xid)),
       docname: data.name,
       lsn: data.lsn,
-      docHash: fingerprint(data.doc ?? null),
+      docHash: fingerprint(isBackfill && doc !== null ? lastingColumns(doc) : doc),
+      isBackfill,
+      rowSeq,
       bodyHash: shortHash(JSON.stringify(payload)),
     };
   });
+}
+
+function hashOf(body: Buffer, deliveries: readonly { readonly id: string; readonly payload: Payload }[]): string {
+  if (!deliveries.some(({ payload }) => payload.data.event === "backfill")) return shortHash(body);
+  return shortHash(
+    JSON.stringify(deliveries.map(({ id, payload }) => (payload.data.event === "backfill" ? id : { id, payload }))),
+  );
 }
 
 /** The parts of the default envelope that matter here. */

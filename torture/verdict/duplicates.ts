@@ -15,10 +15,11 @@ const EFFECT_MS = 10_000;
  * the answer. Where neither shows, the fault that was there is named.
  */
 export function causeOf(
-  { firstMs, againMs, mode, isUnanswered }: Repetition,
+  { firstMs, againMs, mode, isUnanswered, isReplayed }: Repetition,
   endings: readonly Ending[],
   injected: readonly Injected[],
 ): string {
+  if (isReplayed) return "replayed";
   if (mode === "reset after 200") return "the receiver took its answer back";
   const between = endings.find(({ atMs }) => atMs >= firstMs && atMs <= againMs);
   if (between !== undefined) return between.reason;

@@ -1,4 +1,12 @@
-import type { Expected } from "./ledger.ts";
+import { orderOf, type Expected } from "./ledger.ts";
+
+/** What is out of order about a row that was read from its table. */
+export interface RowOrder {
+  /** A delivery of an earlier change of it, or of this one, that had to be accepted before; null where there is none. */
+  readonly earlier: Expected | null;
+  /** A delivery of a later change that has arrived already; null where there is none. */
+  readonly newer: Expected | null;
+}
 
 /**
  * Watches the order of each lane: a delivery may arrive for the first time only when every earlier one of its webhook
@@ -11,6 +19,8 @@ export class LaneOrder {
   readonly #barriers = new Map<string, Line>();
   readonly #arrived = new Set<Expected>();
   readonly #accepted = new Set<Expected>();
+  /** The latest that has arrived, by lane, and of those that stand in all lanes by webhook. */
+  readonly #newest = new Map<string, Expected>();
   /** What has come so far in the request at hand. */
   readonly #company = new Set<Expected>();
   #request = 0;
@@ -26,9 +36,9 @@ export class LaneOrder {
 
   /** Notes an arrival in this request. Returns an earlier delivery that had to be accepted first; null where all is well. */
   arrive(delivery: Expected, request: number, isAccepted: boolean): Expected | null {
-    if (request !== this.#request) this.#company.clear();
-    this.#request = request;
+    this.#enter(request);
     this.#company.add(delivery);
+    this.#note(delivery);
     const isFirst = !this.#arrived.has(delivery);
     this.#arrived.add(delivery);
     if (isAccepted) this.#accepted.add(delivery);
@@ -38,6 +48,37 @@ export class LaneOrder {
       if (open !== null && open.order < delivery.order) return open;
     }
     return null;
+  }
+
+  /** Looks at a row as it was after change `seq`, which arrives in this request for the first time. */
+  arriveRow(webhook: string, docname: string, seq: number, request: number): RowOrder {
+    this.#enter(request);
+    const lane = `${webhook} ${docname}`;
+    const behind = orderOf(seq + 1, 0);
+    const earlier = [this.#line(this.#lanes, lane), this.#line(this.#barriers, webhook)]
+      .map((line) => line.firstOpen(this.#company))
+      .find((open) => open !== null && open.order < behind);
+    const newer = [lane, webhook]
+      .map((name) => this.#newest.get(name))
+      .find((newest) => newest !== undefined && newest.order >= behind);
+    return { earlier: earlier ?? null, newer: newer ?? null };
+  }
+
+  /** Whether a delivery is due of a change of the document behind `first`, up to `last`. */
+  hasBetween(webhook: string, docname: string, first: number, last: number): boolean {
+    return this.#line(this.#lanes, `${webhook} ${docname}`).has(orderOf(first + 1, 0), orderOf(last + 1, 0));
+  }
+
+  #enter(request: number): void {
+    if (request !== this.#request) this.#company.clear();
+    this.#request = request;
+  }
+
+  #note(delivery: Expected): void {
+    const { webhook, lanes, isBarrier, order } = delivery;
+    for (const name of isBarrier ? [webhook] : lanes.map((lane) => `${webhook} ${lane}`)) {
+      if ((this.#newest.get(name)?.order ?? -1) < order) this.#newest.set(name, delivery);
+    }
   }
 
   #linesBefore({ webhook, lanes, isBarrier }: Expected): readonly Line[] {
@@ -66,6 +107,10 @@ class Line {
 
   push(delivery: Expected): void {
     this.#deliveries.push(delivery);
+  }
+
+  has(from: number, behind: number): boolean {
+    return this.#deliveries.some(({ order }) => order >= from && order < behind);
   }
 
   /** The first one that has not been accepted, but for those that travel along. */

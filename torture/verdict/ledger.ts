@@ -40,6 +40,11 @@ const EVENTS = [
   "on_truncate",
 ];
 
+/** The place of an event among all of the documents' deliveries, from the number of its change. */
+export function orderOf(seq: number, event: number): number {
+  return seq * EVENTS.length + event;
+}
+
 /** Reads the whole ledger, a page at a time. */
 export async function* readLedger(url: string): AsyncGenerator<readonly LedgerRow[]> {
   const client = new pg.Client({ connectionString: url });
@@ -76,7 +81,7 @@ function ofChange(row: LedgerRow, webhook: WatchedWebhook): readonly Expected[] 
     key: deliveryKey(webhook.name, event, changeName(row.rowSeq, row.xid)),
     webhook: webhook.name,
     event,
-    order: Number(row.seq) * EVENTS.length + EVENTS.indexOf(event),
+    order: orderOf(Number(row.seq), EVENTS.indexOf(event)),
     lanes: [row.docname, row.oldDocname].filter((name) => name !== null),
     isBarrier: event === "on_truncate",
     docHash: fingerprint(doc),

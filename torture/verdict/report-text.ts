@@ -4,7 +4,7 @@ import { ZEROES } from "./violations.ts";
 
 /** A run's report for people. */
 export function formatRun(report: RunReport): string {
-  const { zeroes, faults, transactions } = report;
+  const { zeroes, faults, transactions, repairs } = report;
   const done = Object.values(transactions).reduce((sum, kind) => sum + kind.done, 0);
   const injected = Object.values(faults).reduce((sum, { count }) => sum + count, 0);
   const duplicates = Object.values(report.duplicates).reduce((sum, count) => sum + count, 0);
@@ -28,6 +28,9 @@ export function formatRun(report: RunReport): string {
       ["deliveries expected", `${report.expected}`],
       ["deliveries made", `${report.delivered}`],
       ["requests", `${report.requests}`],
+      ["backfills", `${repairs.backfills}: ${repairs.backfilled} rows, ${repairs.readAnew} of them read anew`],
+      ["replays", `${repairs.replays}: ${repairs.replayed} deliveries`],
+      ["webhooks paused", `${repairs.pauses}`],
       ["duplicates", `${duplicates}${duplicates === 0 ? "" : `: ${list(report.duplicates)}`}`],
       ["fault to next delivery", `p50 ${report.recoveryMs.p50} ms, max ${report.recoveryMs.max} ms`],
       ["retained WAL, max", `${report.maxRetainedWalMb} MB`],

@@ -1,4 +1,6 @@
 import { causeOf, type Ending } from "./duplicates.ts";
+import type { Asked } from "../repairs/asked.ts";
+import type { Repairs } from "../repairs/repairs.ts";
 import type { Injected } from "../faults/fault-schedule.ts";
 import type { Violations } from "./violations.ts";
 import type { Verdict } from "./verdict.ts";
@@ -23,6 +25,7 @@ export interface RunReport {
   readonly expected: number;
   readonly requests: number;
   readonly delivered: number;
+  readonly repairs: RepairFigures;
   /** Accepted again, by cause. */
   readonly duplicates: Readonly<Record<string, number>>;
   readonly zeroes: Violations["counts"];
@@ -35,6 +38,22 @@ export interface RunReport {
   readonly injected: readonly Injected[];
   /** Where data and logs are, where they were kept. */
   readonly kept: string | null;
+}
+
+/** What was asked for beside changes. */
+export interface RepairFigures {
+  readonly backfills: number;
+  /** Rows that they sent. */
+  readonly backfilled: number;
+  /** Of those, sent with another body once more. */
+  readonly readAnew: number;
+  readonly replays: number;
+  /** Deliveries that they sent again. */
+  readonly replayed: number;
+  /** Webhooks that were paused and resumed. */
+  readonly pauses: number;
+  /** Could not be asked. */
+  readonly failures: number;
 }
 
 export interface Percentiles {
@@ -57,6 +76,8 @@ export interface RunFacts {
   readonly injected: readonly Injected[];
   readonly endings: readonly Ending[];
   readonly workload: Pick<Workload, "transactions" | "refusals">;
+  readonly repairs: Pick<Repairs, "pauses" | "failures">;
+  readonly asked: Asked;
   readonly drainMs: number;
   readonly watch: Pick<Watch, "maxRetainedBytes" | "maxResidentMb">;
   readonly kept: string | null;
@@ -85,6 +106,15 @@ export function reportOf(facts: RunFacts): RunReport {
     expected: verdict.expected,
     requests: verdict.requests,
     delivered: verdict.delivered,
+    repairs: {
+      backfills: facts.asked.backfills.length,
+      backfilled: verdict.backfilled,
+      readAnew: verdict.readAnew,
+      replays: facts.asked.replays.length,
+      replayed: verdict.replayed,
+      pauses: facts.repairs.pauses,
+      failures: facts.repairs.failures,
+    },
     duplicates: countEach(verdict.repeated.map((repetition) => causeOf(repetition, facts.endings, injected))),
     zeroes: verdict.violations.counts,
     examples: verdict.violations.examples,

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { WatchedTable } from "./watched-table.ts";
+import { docname, type WatchedTable } from "./watched-table.ts";
 
 /**
  * Changes of a table, each in one statement with its ledger rows: where the one is rolled back, by whatever, the
@@ -80,8 +80,4 @@ function chosen({ name }: WatchedTable): string {
 
 function sameKey({ key }: WatchedTable): string {
   return key.map((column) => `t.${column} = c.${column}`).join(" and ");
-}
-
-function docname({ key }: WatchedTable, row: string): string {
-  return key.length === 0 ? "null" : `docname(${key.map((column) => `${row}.${column}::text`).join(", ")})`;
 }

@@ -92,3 +92,8 @@ export function laterTable(number: number): WatchedTable & { readonly ddl: strin
       id bigint primary key default nextval('key_seq'), seq bigint not null default nextval('change_seq'), value integer not null)`,
   };
 }
+
+/** The name of a table's row, as SQL; null without a key. */
+export function docname({ key }: WatchedTable, row: string): string {
+  return key.length === 0 ? "null" : `docname(${key.map((column) => `${row}.${column}::text`).join(", ")})`;
+}

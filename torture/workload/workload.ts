@@ -34,6 +34,11 @@ export class Workload {
     this.schema = new SchemaChanges(options.world, (table) => this.#tables.push(table));
   }
 
+  /** Tables that are there now; more may come. */
+  get tables(): readonly WatchedTable[] {
+    return this.#tables;
+  }
+
   start(): void {
     const { writers, hugeEveryMs } = this.#options;
     const many = Array.from({ length: writers }, () =>
