@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { comparePositions } from "../decode/position.ts";
 import { CLOUDEVENT_BATCH_TYPE, CLOUDEVENT_TYPE } from "../render/cloudevent.ts";
 import type { FrozenRequest } from "../render/delivery.ts";
 import type { Ticket } from "./ticket.ts";
@@ -19,11 +20,19 @@ export interface Batch {
   readonly tickets: readonly Ticket[];
 }
 
-/** Ids sort as the stream does, as plain bytes. */
+/**
+ * In the order of their places in the stream. Ids sort in that order where they are made of the place; those of a backfill
+ * are made of its number and the row's key, and its rows have the place at which they are sent.
+ */
 export function batchOf(tickets: readonly Ticket[]): Batch {
-  const sorted = tickets.toSorted((a, b) => (a.delivery.id < b.delivery.id ? -1 : 1));
-  const ids = sorted.map(({ delivery }) => delivery.id).join("\n");
-  return { id: `bat_${createHash("sha256").update(ids).digest("hex").slice(0, 40)}`, tickets: sorted };
+  const ids = tickets.map(({ delivery }) => delivery.id).toSorted();
+  const hash = createHash("sha256").update(ids.join("\n")).digest("hex");
+  return { id: `bat_${hash.slice(0, 40)}`, tickets: tickets.toSorted(byPlace) };
+}
+
+function byPlace({ delivery: a }: Ticket, { delivery: b }: Ticket): number {
+  // Doc events of one change have one place; their numbers are in their ids.
+  return comparePositions(a.position, b.position) || (a.id < b.id ? -1 : 1);
 }
 
 /** A delivery by itself. */
