@@ -61,6 +61,7 @@ export interface WebhookTable {
   readonly condition_columns: FilledByTrigger<string[] | null>;
   readonly condition_uses_old: FilledByTrigger<boolean | null>;
   readonly condition_is_immutable: FilledByTrigger<boolean | null>;
+  readonly condition_tells_null: FilledByTrigger<boolean | null>;
   readonly timeout_ms: FilledByTrigger<number>;
   /** Intervals: the driver's objects out, text in. */
   readonly retry_schedule: ColumnType<unknown, string | null | undefined, string | null>;

@@ -1,6 +1,7 @@
 import type { Conditions } from "../match/conditions.ts";
 import { thawEvent } from "../match/frozen-event.ts";
 import { questionOf } from "../match/match.ts";
+import { declinedBecause } from "../match/declined.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { FrozenRequest } from "../render/delivery.ts";
 import { render } from "../render/render.ts";
@@ -10,7 +11,7 @@ import type { Ticket } from "./ticket.ts";
 export type Reconsidered =
   | { readonly kind: "send"; readonly request: FrozenRequest }
   /** Its condition does not hold: nothing is sent, as if it had been asked at once. */
-  | { readonly kind: "drop" }
+  | { readonly kind: "drop"; readonly reason: string }
   | {
       readonly kind: "unsendable";
       readonly outcome: "error" | "undecidable";
@@ -38,7 +39,8 @@ export async function reconsider(
       case "true":
         break;
       case "false":
-        return { kind: "drop" };
+      case "null":
+        return { kind: "drop", reason: declinedBecause(webhook, verdict.kind) };
       case "error":
         return unsendable("error", verdict.message);
       case "undecided":

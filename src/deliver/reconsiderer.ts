@@ -1,6 +1,5 @@
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce } from "../match/in-force.ts";
-import { DECLINED } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import { unsentRecord, type AttemptRecord } from "./attempt-record.ts";
 import { reconsider } from "./reconsider.ts";
@@ -114,7 +113,10 @@ export class Reconsiderer {
     ticket.state = "ended";
     // A condition that does not hold: as if it had been asked at once.
     if (result.kind === "drop") {
-      return report(ticket, webhook.logsDecisions ? unsentRecord(delivery, "declined", DECLINED, Date.now()) : null);
+      return report(
+        ticket,
+        webhook.logsDecisions ? unsentRecord(delivery, "declined", result.reason, Date.now()) : null,
+      );
     }
     report(ticket, unsentRecord(delivery, result.outcome, result.reason, Date.now(), result.errorClass));
   }

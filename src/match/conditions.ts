@@ -90,7 +90,7 @@ export class Conditions {
     for (const asked of batches) {
       if (asked.length === 1) toAskEach.push(...asked);
       else {
-        const reply = await this.#run<boolean>("ask", asked, withinMs);
+        const reply = await this.#run<boolean | null>("ask", asked, withinMs);
         if (reply.kind === "answers") {
           asked.forEach((question, q) => verdicts.set(question, this.#understand(question, reply.answers[q])));
         } else {
@@ -120,7 +120,7 @@ export class Conditions {
   }
 
   async #askAlone(question: Question, deadline: number): Promise<readonly Verdict[]> {
-    const reply = await this.#run<boolean>("ask", [question], deadline - performance.now());
+    const reply = await this.#run<boolean | null>("ask", [question], deadline - performance.now());
     switch (reply.kind) {
       case "answers":
         return this.#understand(question, reply.answers[0]);
@@ -150,10 +150,10 @@ export class Conditions {
       : verdicts;
   }
 
-  #understand({ functionName, event }: Question, answers: readonly boolean[] = []): readonly Verdict[] {
+  #understand({ functionName }: Question, answers: readonly (boolean | null)[] = []): readonly Verdict[] {
     this.#timeouts.delete(functionName);
     this.#failing.delete(functionName);
-    return event.map((_, row) => ofBoolean(answers[row]));
+    return answers.map(ofBoolean);
   }
 
   #timedOut(question: Question): readonly Verdict[] {

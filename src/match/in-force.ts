@@ -33,6 +33,8 @@ export class InForce {
   readonly #definitions: ReadonlyMap<number, Definition>;
   /** Enabled webhooks by DocType and doc event, so that an event costs nothing for webhooks on others. */
   readonly #enabled: ReadonlyMap<number, ReadonlyMap<DocEventName, readonly Webhook[]>>;
+  /** Those that want to know of every change of their table, also while they are disabled, by DocType; undefined: there are none. */
+  readonly onlookers: ReadonlyMap<number, readonly Webhook[]> | undefined;
 
   constructor(definitions: ReadonlyMap<number, Definition>, known?: ReadonlyMap<number, Webhook>) {
     this.#definitions = definitions;
@@ -40,6 +42,7 @@ export class InForce {
     for (const [id, definition] of definitions) webhooks.set(id, known?.get(id) ?? toWebhook(definition));
     this.webhooks = webhooks;
     this.#enabled = indexEnabled(webhooks.values());
+    this.onlookers = indexOnlookers(webhooks.values());
   }
 
   /** The enabled webhooks on a table, by doc event; undefined where there is none. */
@@ -204,6 +207,7 @@ function toCondition(row: ColumnTexts): Condition | null {
     functionName,
     columns: parseArray(row["condition_columns"] ?? "{}"),
     usesOld: row["condition_uses_old"] === "t",
+    tellsNull: row["condition_tells_null"] === "t",
   };
 }
 
@@ -216,4 +220,15 @@ function indexEnabled(webhooks: Iterable<Webhook>): Map<number, Map<DocEventName
     for (const event of webhook.events) byEvent.set(event, [...(byEvent.get(event) ?? []), webhook]);
   }
   return index;
+}
+
+function indexOnlookers(webhooks: Iterable<Webhook>): Map<number, Webhook[]> | undefined {
+  const index = new Map<number, Webhook[]>();
+  for (const webhook of webhooks) {
+    if (!webhook.logsDecisions) continue;
+    const others = index.get(webhook.doctypeOid);
+    if (others === undefined) index.set(webhook.doctypeOid, [webhook]);
+    else others.push(webhook);
+  }
+  return index.size === 0 ? undefined : index;
 }

@@ -2,6 +2,7 @@ import type { Row, RowChange } from "../decode/row-change.ts";
 import type { DocEvent } from "../events/doc-event.ts";
 import { rowAfter } from "../events/row-after.ts";
 import type { Conditions } from "./conditions.ts";
+import { declinedBecause, passedBecause } from "./declined.ts";
 import type { Question, Verdict } from "./question.ts";
 import type { InForce } from "./in-force.ts";
 import { rowLiteral } from "./row-literal.ts";
@@ -14,7 +15,7 @@ export type Match = { readonly webhook: Webhook; readonly event: DocEvent } & (
   | { readonly kind: "undecidable"; readonly reason: string }
   /** The condition raised an error for this row. */
   | { readonly kind: "error"; readonly reason: string }
-  /** The condition does not hold, and its webhook wants that to be known. */
+  /** The condition does not hold, or the change is not for it, and its webhook wants that to be known. */
   | { readonly kind: "declined"; readonly reason: string }
   /** The condition could not be asked now; it is asked again later, from the queue. */
   | { readonly kind: "undecided"; readonly reason: string }
@@ -28,6 +29,9 @@ export type Held = ReadonlyMap<number, string>;
  */
 const MAX_CANDIDATES = 100_000;
 
+/** Who watches what. */
+type Watching = Pick<InForce, "onTable"> & Partial<Pick<InForce, "onlookers">>;
+
 /**
  * Finds the webhooks that fire for these events, in the events' order; conditions are asked of Postgres
  * together. A rejection means that nothing was decided (the connection is gone).
@@ -37,7 +41,7 @@ const MAX_CANDIDATES = 100_000;
  */
 export async function match(
   events: readonly DocEvent[],
-  inForce: Pick<InForce, "onTable">,
+  inForce: Watching,
   held: Held,
   conditions: Pick<Conditions, "ask">,
 ): Promise<readonly Match[]> {
@@ -52,15 +56,16 @@ export async function match(
     candidates = [];
   }
   await decide(candidates, conditions, found);
+  const passed = inForce.onlookers === undefined ? 0 : findPassed(events, inForce.onlookers, found);
   // Stable, so that an event's webhooks keep their order.
-  const inOrder = watchers.length > 1 ? found.toSorted((a, b) => a.place - b.place) : found;
+  const inOrder = watchers.length > 1 || passed > 0 ? found.toSorted((a, b) => a.place - b.place) : found;
   return inOrder.map(settle).filter((one) => one !== null);
 }
 
 /** For each webhook, by its number, where the events stand that it watches for. */
 function placesByWebhook(
   events: readonly DocEvent[],
-  inForce: Pick<InForce, "onTable">,
+  inForce: Watching,
 ): readonly (readonly [Webhook, readonly number[]])[] {
   const places = new Map<Webhook, number[]>();
   for (const [place, { change, name }] of events.entries()) {
@@ -71,6 +76,37 @@ function placesByWebhook(
     }
   }
   return [...places].toSorted(([a], [b]) => a.id - b.id);
+}
+
+/**
+ * Adds the changes that an onlooker does not take, each once, at the place of its first event. Returns how many there are.
+ * A change's events stand side by side.
+ */
+function findPassed(
+  events: readonly DocEvent[],
+  onlookers: ReadonlyMap<number, readonly Webhook[]>,
+  found: Candidate[],
+): number {
+  const before = found.length;
+  let relation: RowChange["relation"] | null = null;
+  let webhooks: readonly Webhook[] | undefined;
+  for (let place = 0, next = 0; place < events.length; place = next) {
+    const first = events[place]!;
+    next = place + 1;
+    if (first.change.relation !== relation) {
+      ({ relation } = first.change);
+      webhooks = onlookers.get(relation.oid);
+    }
+    if (webhooks === undefined) continue;
+    while (next < events.length && events[next]!.change === first.change) next++;
+    const ofChange = events.slice(place, next);
+    for (const webhook of webhooks) {
+      const reason = passedBecause(webhook, ofChange);
+      if (reason === null) continue;
+      found.push({ webhook, event: first, obstacle: { kind: "declined", reason }, place, verdict: null });
+    }
+  }
+  return found.length - before;
 }
 
 /** Adds to `found` what did not turn out false, or is to be written down. */
@@ -90,24 +126,33 @@ async function decide(
     });
   }
   for (const candidate of candidates) {
-    if (candidate.verdict?.kind !== "false" || candidate.webhook.logsDecisions) found.push(candidate);
+    if (candidate.webhook.logsDecisions || !isDeclined(candidate.verdict)) found.push(candidate);
   }
+}
+
+function isDeclined(verdict: Verdict | null): boolean {
+  return verdict !== null && (verdict.kind === "false" || verdict.kind === "null");
+}
+
+interface Obstacle {
+  readonly kind: "undecidable" | "undecided";
+  readonly reason: string;
 }
 
 interface Candidate {
   readonly webhook: Webhook;
   readonly event: DocEvent;
-  readonly obstacle: { readonly kind: "undecidable" | "undecided"; readonly reason: string } | null;
+  readonly obstacle: Obstacle | { readonly kind: "declined"; readonly reason: string } | null;
   /** Where the event stands among those that are matched. */
   readonly place: number;
   verdict: Verdict | null;
 }
 
-function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | undefined, place = 0): Candidate {
+function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | undefined, place: number): Candidate {
   return { webhook, event, obstacle: obstacleOf(webhook, event, heldBecause), place, verdict: null };
 }
 
-function obstacleOf(webhook: Webhook, event: DocEvent, heldBecause: string | undefined): Candidate["obstacle"] {
+function obstacleOf(webhook: Webhook, event: DocEvent, heldBecause: string | undefined): Obstacle | null {
   if (!event.isCertain) return { kind: "undecidable", reason: oldUnknown(event) };
   if (heldBecause !== undefined) return { kind: "undecided", reason: heldBecause };
   return webhook.condition === null ? null : missingValue(webhook.condition, event);
@@ -125,7 +170,7 @@ function oldOf(change: RowChange): Row | null {
 }
 
 /** Why a condition cannot be asked about this change; null where it can. */
-function missingValue(condition: Condition, { change }: DocEvent): Candidate["obstacle"] {
+function missingValue(condition: Condition, { change }: DocEvent): Obstacle | null {
   const indexes = columnIndexes(condition, change);
   const doc = rowAfter(change);
   const old = oldOf(change);
@@ -144,12 +189,12 @@ function missingValue(condition: Condition, { change }: DocEvent): Candidate["ob
   return null;
 }
 
-function unknownValue(name: string): Candidate["obstacle"] {
+function unknownValue(name: string): Obstacle {
   const reason = `the condition could need ${name}, which the WAL does not carry for this change; ${REMEDY}`;
   return { kind: "undecidable", reason };
 }
 
-function tooLarge(name: string): Candidate["obstacle"] {
+function tooLarge(name: string): Obstacle {
   const reason =
     `the condition could need ${name}, which makes the row larger than Walhook takes into memory; ` +
     "leave it out of the condition, or raise --max-row-bytes";
@@ -177,9 +222,9 @@ export type OneQuestion =
 
 /** The question for one event alone, as an undecided delivery asks it again. */
 export function questionOf(webhook: Webhook, event: DocEvent): OneQuestion {
-  const candidate = toCandidate(webhook, event, undefined);
-  if (candidate.obstacle !== null) return candidate.obstacle;
-  const [gathered] = collectQuestions([candidate]);
+  const obstacle = obstacleOf(webhook, event, undefined);
+  if (obstacle !== null) return obstacle;
+  const [gathered] = collectQuestions([{ webhook, event, obstacle, place: 0, verdict: null }]);
   return gathered === undefined ? { kind: "none" } : { kind: "ask", question: gathered.question };
 }
 
@@ -235,9 +280,6 @@ function toLiteral(row: Row | null, indexes: readonly number[]): string | null {
   return row === null ? null : rowLiteral(indexes.map((index) => row[index] ?? null));
 }
 
-/** Why nothing is sent where a condition does not hold. */
-export const DECLINED = "the condition was not true (false or NULL)";
-
 function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null {
   if (obstacle !== null) return { webhook, event, ...obstacle };
   if (webhook.condition === null) return { webhook, event, kind: "fires" };
@@ -246,7 +288,9 @@ function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null 
     case "true":
       return { webhook, event, kind: "fires" };
     case "false":
-      return webhook.logsDecisions ? { webhook, event, kind: "declined", reason: DECLINED } : null;
+    case "null":
+      if (!webhook.logsDecisions) return null;
+      return { webhook, event, kind: "declined", reason: declinedBecause(webhook, verdict.kind) };
     case "error":
       return { webhook, event, kind: "error", reason: verdict.message };
     case "timeout":

@@ -12,8 +12,10 @@ export interface Question {
 /** What is known of one row. */
 export type Verdict =
   | { readonly kind: "true" }
-  /** FALSE or NULL. */
+  /** FALSE; of a function that an earlier version made, FALSE or NULL. */
   | { readonly kind: "false" }
+  /** NULL: the expression is unknown, which does not fire. */
+  | { readonly kind: "null" }
   /** The expression raised an error for this row: it never will say anything else of it. */
   | { readonly kind: "error"; readonly message: string }
   | { readonly kind: "timeout" }

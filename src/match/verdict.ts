@@ -2,17 +2,20 @@ import type { Verdict } from "./question.ts";
 
 const TRUE: Verdict = { kind: "true" };
 const FALSE: Verdict = { kind: "false" };
+const NULL: Verdict = { kind: "null" };
 export const TIMEOUT: Verdict = { kind: "timeout" };
 
-/** NULL (unknown) does not fire. */
-export function ofBoolean(answer: boolean | null | undefined): Verdict {
-  return answer === true ? TRUE : FALSE;
+/** TRUE alone fires. */
+export function ofBoolean(answer: boolean | null): Verdict {
+  if (answer === null) return NULL;
+  return answer ? TRUE : FALSE;
 }
 
-/** Reads an answer of `walhook.ask_rows`: `t`, `f` or `error: <SQLSTATE> <message>`. */
+/** Reads an answer of `walhook.ask_rows`: `t`, `f`, `n` for NULL, or `error: <SQLSTATE> <message>`. */
 export function ofText(answer: string | undefined): Verdict {
   if (answer === "t") return TRUE;
   if (answer === "f") return FALSE;
+  if (answer === "n") return NULL;
   const [, sqlState = "", message = ""] = /^error: (\S{5}) ([\s\S]*)$/.exec(answer ?? "") ?? [];
   return ofError(sqlState, message);
 }

@@ -15,6 +15,8 @@ export interface Condition {
   /** The columns the condition could read, in the order of the composite literals passed to it. */
   readonly columns: readonly string[];
   readonly usesOld: boolean;
+  /** Whether its function answers NULL where the condition is NULL; those that earlier versions made say FALSE. */
+  readonly tellsNull: boolean;
 }
 
 /** A form of signature: the headers of Standard Webhooks, of Frappe, of GitHub, of Stripe. */

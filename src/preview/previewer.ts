@@ -56,7 +56,7 @@ export class Previewer {
     this.#isSecured = definition.webhook["enable_security"] === "t";
     this.keys = new KeyRing(means.places);
     // Whether it is enabled and watches for the event is said beside what it would send.
-    const watching = { ...definition.webhook, enabled: "t", webhook_docevent: question.event };
+    const watching = { ...definition.webhook, enabled: "t", webhook_docevent: question.event, log_decisions: "t" };
     this.#inForce = new InForce(new Map([[question.webhookId, { ...definition, webhook: watching }]]));
     this.webhook = this.#inForce.webhooks.get(question.webhookId) as Webhook;
   }
@@ -126,7 +126,7 @@ export class Previewer {
         Promise.all(questions.map(async (question) => [await conditions.askParked(question)])),
     };
     const [found] = await match([event], this.#inForce, new Map(), asker);
-    const holds = found === undefined ? false : found.kind === "fires" ? true : null;
+    const holds = found?.kind === "fires" ? true : found?.kind === "declined" ? false : null;
     const unsigned = this.#means.unsignedBecause === null ? this.keys.problemOf(this.webhook, Date.now()) : null;
     const reasons = [
       isEnabled ? null : "the webhook is disabled",
@@ -135,7 +135,7 @@ export class Previewer {
       held === null ? null : `the webhook is held: ${held}`,
       unsigned === held ? null : unsigned,
       waits,
-      found === undefined ? "the condition is not true" : found.kind === "fires" ? null : found.reason,
+      found === undefined || found.kind === "fires" ? null : found.reason,
     ];
     return {
       conditionHolds: this.webhook.condition === null ? null : holds,

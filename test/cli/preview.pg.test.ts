@@ -46,7 +46,7 @@ describe("walhook preview", () => {
     const { out, code } = await run(["--webhook", "w", "--condition", "doc.id < 3"]);
     expect(code).toBe(0);
     const lines = out.split("\n");
-    expect(lines[0]).toBe("1 after_insert: does not fire (the condition is not true)");
+    expect(lines[0]).toBe("1 after_insert: does not fire (its condition is FALSE for this row)");
     expect(lines).toContain("2 after_insert: fires");
     expect(lines).toContain(`POST ${system.receiver.url}/w`);
     expect(lines.filter((line) => line.startsWith("webhook-signature: v1,"))).toHaveLength(2);

@@ -99,6 +99,7 @@ const PARTS = new Set([
   "change_secret",
   "check_secret",
   "compile_condition",
+  "condition_answers",
   "condition_hint",
   "condition_is_stale",
   "condition_names",

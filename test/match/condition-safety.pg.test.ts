@@ -40,6 +40,12 @@ describe("a text that is more than one boolean expression is refused", () => {
     "true); insert into stash values ('x'); select (true",
     "true)); insert into stash values ('x'); select ((true",
     "true))); insert into stash values ('x'); select (((true",
+    "true)) and true)) as x (y), lateral (values (((true",
+    "true)) and true)) as walhook_value (walhook_verdict)) as walhook_answer, lateral (values (((true",
+    "true)) and true)) union all (values (((true",
+    "true)), ((true",
+    "true)))) or ((((true",
+    "true)) and (select count(doc.id) > 0) and ((true",
     "true; insert into stash values ('x')",
     "true); end; begin perform (true",
     "true)) or ((true",
@@ -84,6 +90,53 @@ describe("a text that is more than one boolean expression is refused", () => {
     await world.refusal(condition);
     const { rows } = await world.admin("select count(*)::int as n from stash");
     expect(rows[0]).toEqual({ n: 0 });
+  });
+});
+
+describe("a text that closes a pair of its parentheses and opens it again is still one value", () => {
+  it.each([
+    ["true) or (false", "true"],
+    ["false) and (true", "false"],
+    ["false) or (null", "null"],
+    ["select false) union (select false", "false"],
+    ["select true) union (select false", "error: the condition raised an error: more than one row"],
+    ["select true) union all (select false where false", "true"],
+    ["select true where false) union all (select false where false", "null"],
+  ])("%s", async (condition, kind) => {
+    expect(await verdict(await world.compile(condition))).toContain(kind);
+  });
+});
+
+describe("the query that is run refuses by itself what is refused at the INSERT, should a name mean something else by then", () => {
+  it.each([
+    ["count(*) > 0", /aggregate functions are not allowed in VALUES/],
+    ["count(doc.id) > 0", /aggregate functions are not allowed in FROM clause of their own query level/],
+    ["count(old.id) > 0", /aggregate functions are not allowed in FROM clause of their own query level/],
+    ["count(event) > 0", /aggregate functions are not allowed in FROM clause of their own query level/],
+    ["(select count(doc.id)) > 0", /aggregate functions are not allowed in FROM clause of their own query level/],
+    [
+      "(select max(event) from loot) > ''",
+      /aggregate functions are not allowed in FROM clause of their own query level/,
+    ],
+    ["count(walhook_question.walhook_place) > 0", /aggregate function/],
+    ["grouping(doc.id) = 0", /grouping operations are not allowed/],
+    ["row_number() over () = 1", /window functions are not allowed in VALUES/],
+    ["generate_series(1, 2) = 1", /set-returning functions are not allowed in VALUES/],
+    ["unnest(array[true, false])", /set-returning functions are not allowed in VALUES/],
+    ["doc.id", /must be type boolean/],
+    ["doc.*", /must be type boolean/],
+    ["1", /must be type boolean/],
+    ["true, true", /must be type boolean/],
+    ["*", /syntax error/],
+  ])("%s", async (condition, message) => {
+    for (const isImmutable of [true, false]) {
+      const { rows } = await world.db.query(
+        `select walhook.condition_answers($1, s.row_source, true, $2, q.a, q.a, q.a) as query
+           from walhook.condition_source('orders'::regclass, '{id,status}') s, (select $$array['{1,a}']$$ as a) q`,
+        [condition, isImmutable],
+      );
+      await expect(world.db.query((rows as { query: string }[])[0]!.query)).rejects.toThrow(message);
+    }
   });
 });
 
@@ -148,14 +201,21 @@ describe("a condition gains nothing from who asks it", () => {
       "return null;",
       "return '{}';",
       "return '{t,t}';",
-      "return '{null}';",
+      "return '{{t}}';",
+      "return '[0:0]={t}';",
       "raise exception using errcode = 'WH001';",
     ]) {
       await replace(body);
       expect(await verdict(compiled)).toMatch(/^undecided: /);
     }
+    for (const [body, kind] of [
+      ["return '{t}';", "true"],
+      ["return '{null}';", "null"],
+    ] as const) {
+      await replace(body);
+      expect(await verdict(compiled)).toBe(kind);
+    }
     await replace("return '{t}';");
-    expect(await verdict(compiled)).toBe("true");
     await world.admin(`create function walhook_condition.${compiled.functionName}(text[], text[], varchar[])
       returns boolean[] language sql as $$ select '{f}'::boolean[] $$`);
     expect(await verdict(compiled)).toBe("true");

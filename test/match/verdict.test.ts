@@ -2,18 +2,14 @@ import { describe, expect, it } from "vitest";
 import { ofBoolean, ofError, ofText } from "../../src/match/verdict.ts";
 
 describe("a verdict", () => {
-  it("is true for TRUE alone: NULL does not fire", () => {
-    expect([true, false, null, undefined].map((answer) => ofBoolean(answer).kind)).toEqual([
-      "true",
-      "false",
-      "false",
-      "false",
-    ]);
+  it("tells TRUE, FALSE and NULL apart", () => {
+    expect([true, false, null].map((answer) => ofBoolean(answer).kind)).toEqual(["true", "false", "null"]);
   });
 
   it("reads the answers of the row-by-row form, line ends in a message included", () => {
     expect(ofText("t")).toEqual({ kind: "true" });
     expect(ofText("f")).toEqual({ kind: "false" });
+    expect(ofText("n")).toEqual({ kind: "null" });
     expect(ofText("error: 22012 division\nby zero")).toEqual({
       kind: "error",
       message: "the condition raised an error: division\nby zero (22012)",

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startConditionWorld, type ConditionWorld } from "../match/condition-world.ts";
+import { startConditionWorld, type Compiled, type ConditionWorld } from "../match/condition-world.ts";
 import { serverMajor } from "../support/database.ts";
 
 let world: ConditionWorld;
@@ -227,5 +227,71 @@ describe("when the DocType changes", () => {
     await world.admin("update walhook.webhook set enabled = enabled where id = $1", [id]);
     const { rows } = await world.admin("select condition_function from walhook.webhook where id = $1", [id]);
     expect(rows[0]).toEqual({ condition_function: `c${id}_2` });
+  });
+});
+
+describe("a function that an earlier version made, which says FALSE for NULL", () => {
+  /** As 050 made them, with the search_path that the author had then. */
+  async function madeEarlier(condition: string): Promise<Compiled> {
+    const compiled = await world.compile(condition);
+    await world.admin(
+      `select walhook.create_as('elsewhere, public', format($f$create or replace function walhook_condition.%I(text[], text[], text[]) returns boolean[]
+           language plpgsql stable security definer set search_path from current as %L$f$, $1::text,
+           E'#variable_conflict use_column\nbegin return (' || walhook.condition_query($2, s.row_source, false, '$1', '$2', '$3') || E'); end'))
+         from walhook.condition_source('orders'::regclass, $3) s`,
+      [compiled.functionName, condition, [...compiled.columns]],
+    );
+    await world.db.query(
+      `set session_replication_role = replica; update walhook.webhook set condition_tells_null = null where id = ${compiled.id}; set session_replication_role = origin`,
+    );
+    return compiled;
+  }
+  const stateOf = async (id: number): Promise<unknown> =>
+    (
+      await world.admin(
+        "select condition_function as f, condition_tells_null as tells from walhook.webhook where id = $1",
+        [id],
+      )
+    ).rows[0];
+  const ask = async (functionName: string, docs: readonly string[]): Promise<unknown> =>
+    (
+      await world.db.queryAs(
+        world.roles.bridge,
+        `select walhook.ask('${functionName}', $1::text[], array_fill(null::text, array[cardinality($1)]), array_fill('x'::text, array[cardinality($1)])) as a`,
+        [docs],
+      )
+    ).rows[0];
+
+  it("goes on working, and is made anew with the next change of its webhook by its author, names meaning what they meant", async () => {
+    await world.db.query(`create schema elsewhere; grant usage, create on schema elsewhere to "${world.roles.admin}"`);
+    await world.admin(
+      "create function elsewhere.is_paid(text) returns boolean language sql as $$ select $1 = 'Paid' $$",
+    );
+    await world.admin("set search_path = elsewhere, public");
+    const { id, functionName } = await madeEarlier("is_paid(doc.status)");
+    await world.admin("reset search_path");
+    expect(await ask(functionName, ["{Paid}", "{Open}", "{NULL}"])).toEqual({ a: [true, false, false] });
+    await world.admin("update walhook.webhook set enabled = false where id = $1", [id]);
+    expect(await stateOf(id)).toEqual({ f: functionName, tells: null });
+    await world.admin("update walhook.webhook set log_decisions = true where id = $1", [id]);
+    expect(await stateOf(id)).toEqual({ f: `c${id}_2`, tells: true });
+    expect(await ask(`c${id}_2`, ["{Paid}", "{Open}", "{NULL}"])).toEqual({ a: [true, false, null] });
+  });
+
+  it("stays where its condition can no longer be compiled, and stands in no change's way", async () => {
+    await world.admin("create function public.is_rare(text) returns boolean language sql as $$ select $1 = 'Rare' $$");
+    const { id, functionName } = await madeEarlier("is_rare(doc.status)");
+    await world.admin("drop function public.is_rare(text)");
+    await world.admin("update walhook.webhook set timeout = '3 s' where id = $1", [id]);
+    expect(await stateOf(id)).toEqual({ f: functionName, tells: null });
+    const { rows } = await world.admin("select timeout::text, revision from walhook.webhook where id = $1", [id]);
+    expect(rows).toEqual([{ timeout: "00:00:03", revision: 1 }]);
+  });
+
+  it("is known by a column that the trigger fills, whatever a statement says of it", async () => {
+    const { id, functionName } = await world.compile("doc.id > 0");
+    await world.admin("update walhook.webhook set condition_tells_null = false where id = $1", [id]);
+    expect(await stateOf(id)).toEqual({ f: functionName, tells: true });
+    expect(await stateOf((await world.compile(" ")).id)).toEqual({ f: null, tells: null });
   });
 });

@@ -54,8 +54,8 @@ describe("walhook.why", () => {
         .map(({ docevent, verdict, reason }) => `${docevent} ${verdict}: ${reason}`);
     expect(of("plain")).toEqual(["after_insert sent: HTTP 200"]);
     expect(of("kept")).toEqual([
-      "on_update not sent: declined: the condition was not true (false or NULL)",
-      "after_insert not sent: declined: the condition was not true (false or NULL)",
+      "on_update not sent: declined: its condition is FALSE for this row",
+      "after_insert not sent: declined: its condition is FALSE for this row",
     ]);
     expect(of("forgetful")).toEqual([]);
     expect(of("broken")).toEqual([

@@ -31,6 +31,7 @@ const FILLED = new Set([
   "condition_columns",
   "condition_uses_old",
   "condition_is_immutable",
+  "condition_tells_null",
   "created_at",
   "modified_at",
 ]);
