@@ -189,7 +189,9 @@ export class Backfiller {
       } catch (error) {
         const failure = backfillFailure(error);
         if (failure.kind === "session" || this.#abort.signal.aborted) throw error;
-        if (failure.kind === "failed") return await this.#store.fail(id, failure.reason, resumes);
+        // Nobody resumes what has not failed, so what was heard of until now is not about this.
+        const heard = Math.max(resumes, this.#wishes.get(id)?.resumes ?? 0);
+        if (failure.kind === "failed") return await this.#store.fail(id, failure.reason, heard);
         await this.#store.noteTrouble(id, failure.reason);
         await this.#sleep(TRY_AGAIN_MS);
       } finally {
@@ -220,11 +222,13 @@ export class Backfiller {
   /** Reads a chunk and has it sent; resolves when that is durable. True: there is nothing more. */
   async #sendChunk(job: BackfillJob, until: Key): Promise<boolean> {
     const { id, progress } = job;
+    if (job.newer?.isLost === true) forget(job);
     if (job.lowToken === null) await this.#remember(job);
     const [pending] = progress.pending;
     const bounds = pending === undefined ? await this.#bounds(job, until) : { from: pending, until: pending };
     if (this.#abort.signal.aborted) return false;
     const reading = await this.#store.read(id, "rows", bounds);
+    job.newer?.unseen(reading.snapshot);
     if (reading.table !== null && JSON.stringify(reading.table) !== JSON.stringify(job.table)) {
       job.table = reading.table;
       job.relation = await describeTable(this.#options.pool, job.relation.oid, reading.table);
@@ -232,6 +236,8 @@ export class Backfiller {
     const isEnd = reading.isEnd && pending === undefined;
     if (isEnd && reading.rows.length === 0) return true;
     const chunk = (job.chunk = readChunk(job, pending !== undefined, reading));
+    // After that, `close` sees the chunk.
+    if (this.#abort.signal.aborted) return false;
     await this.#store.mark(id, chunk.token, "high");
     await chunk.durable.promise;
     job.chunk = null;

@@ -1,7 +1,7 @@
 import type { Match } from "../match/match.ts";
 import type { Snapshot } from "./snapshot.ts";
 
-/** More documents than this are not remembered; about 10 MB. */
+/** More documents than this are not remembered, about 10 MB: the chunk is read again then. A chunk takes about a second at most. */
 const MOST = 100_000;
 
 /** Documents that have a delivery which a read did not see; `isAll`: each of the table (TRUNCATE). */
@@ -25,6 +25,11 @@ export class NewerDeliveries {
   constructor(oid: number, webhookId: number) {
     this.#oid = oid;
     this.#webhookId = webhookId;
+  }
+
+  /** There were too many: nothing is known any more. */
+  get isLost(): boolean {
+    return this.#isLost;
   }
 
   /** Matches of the stream, in its order. What fires is delivered; what is undecided may be. */
