@@ -240,6 +240,8 @@ export class Backfiller {
     if (this.#abort.signal.aborted) return false;
     await this.#store.mark(id, chunk.token, "high");
     await chunk.durable.promise;
+    // Also resolved by `close`, and then it is not durable.
+    if (this.#abort.signal.aborted) return false;
     job.chunk = null;
     return isEnd && chunk.last !== null;
   }
