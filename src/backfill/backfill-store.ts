@@ -136,8 +136,9 @@ export class BackfillStore {
         `begin isolation level repeatable read read only; set local statement_timeout = '${within}'; set local lock_timeout = '2s'`,
       );
       const [seen] = (await client.query<{ seen: string }>("select pg_current_snapshot()::text as seen")).rows;
+      // The driver takes an array apart letter by letter: 240 ms for 8 MB, as JSON 7.
       const { rows } = await client.query<{ answer: (string | null)[] }>(
-        "select r as answer from walhook.read_backfill($1, $2, $3) as r",
+        "select to_json(r) as answer from walhook.read_backfill($1, $2, $3) as r",
         [id, what, JSON.stringify({ ...bounds, most: this.#maxRowBytes })],
       );
       return { ...toReading(rows.map(({ answer }) => answer)), snapshot: new Snapshot(seen?.seen ?? "") };
