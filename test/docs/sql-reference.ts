@@ -107,6 +107,7 @@ const PARTS = new Set([
   "condition_source",
   "create_as",
   "default_cloudevents_source",
+  "docname_as_logged",
   "doctype_problems",
   "emit",
   "facts_of_delivery",

@@ -58,6 +58,18 @@ describe("the webhooks in force", () => {
     expect(off.webhooks.get(7)?.enabled).toBe(false);
   });
 
+  it("are onlookers of their table where they keep decisions, also while they are disabled", () => {
+    const kept = { log_decisions: "t" };
+    const { inForce } = empty.apply([
+      change("webhook", "insert", webhook(kept)),
+      change("webhook", "insert", webhook({ id: "8", name: "off", enabled: "f", ...kept })),
+      change("webhook", "insert", webhook({ id: "9", name: "other" })),
+    ]);
+    expect(inForce.onlookers?.get(100)?.map(({ id }) => id)).toEqual([7, 8]);
+    expect(inForce.onlookers?.get(101)).toBeUndefined();
+    expect(empty.onlookers).toBeUndefined();
+  });
+
   it("lose a deleted webhook whole, also when its children go in the same transaction", () => {
     const { inForce } = empty.apply([
       change("webhook", "insert", webhook()),

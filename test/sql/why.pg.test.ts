@@ -23,6 +23,8 @@ beforeAll(async () => {
   });
   await system.webhook("dead", "orders", "after_insert", { request_url: REFUSED, retry_schedule: "{}" });
   await system.webhook("off", "orders", "after_insert", { enabled: false });
+  await system.webhook("choosy", "orders", "after_insert", { log_decisions: true });
+  await system.webhook("watched-off", "orders", "after_insert", { enabled: false, log_decisions: true });
 });
 afterAll(() => system.drop());
 
@@ -54,8 +56,16 @@ describe("walhook.why", () => {
         .map(({ docevent, verdict, reason }) => `${docevent} ${verdict}: ${reason}`);
     expect(of("plain")).toEqual(["after_insert sent: HTTP 200"]);
     expect(of("kept")).toEqual([
-      "on_update not sent: declined: its condition is FALSE for this row",
-      "after_insert not sent: declined: its condition is FALSE for this row",
+      "on_update not sent: its condition is FALSE for this row",
+      "after_insert not sent: its condition is FALSE for this row",
+    ]);
+    expect(of("choosy")).toEqual([
+      "on_update not sent: event not chosen: the change is on_update, it watches after_insert",
+      "after_insert sent: HTTP 200",
+    ]);
+    expect(of("watched-off")).toEqual([
+      "on_update not sent: it was disabled when the change was committed; event not chosen: the change is on_update, it watches after_insert",
+      "after_insert not sent: it was disabled when the change was committed",
     ]);
     expect(of("forgetful")).toEqual([]);
     expect(of("broken")).toEqual([
@@ -69,35 +79,67 @@ describe("walhook.why", () => {
       expect.stringMatching(/^after_insert waiting: its next attempt is due at .*; the last one failed with /),
     ]);
     expect(of("off")).toEqual([]);
-    expect(
-      (await why("2")).filter(({ webhook, verdict }) => webhook === "kept" && verdict === "not sent"),
-    ).toHaveLength(1);
+    expect((await why("2")).filter(({ webhook, verdict }) => webhook === "kept" && verdict === "not sent")).toEqual([
+      {
+        webhook: "kept",
+        docevent: "after_insert",
+        verdict: "not sent",
+        reason:
+          "its condition is NULL (unknown) for this row, which does not fire: a value in it is NULL; see coalesce or IS DISTINCT FROM",
+      },
+    ]);
     expect((await why("3")).filter(({ webhook, verdict }) => webhook === "kept" && verdict === "sent")).toHaveLength(1);
   });
 
-  it("says of what stands nowhere what may be the cause", async () => {
-    const now = new Map(
-      (await why("1")).filter(({ verdict }) => verdict === "now").map(({ webhook, reason }) => [webhook, reason]),
-    );
-    expect(now.size).toBe(7);
-    expect(now.get("off")).toContain("it is disabled");
-    expect(now.get("plain")).toContain("it watches after_insert: other events of this table make nothing");
-    expect(now.get("forgetful")).toContain("log_decisions = true keeps it");
-    expect(now.get("plain")).toContain("the bridge is stopped");
-    await system.app("create table lonely (id int primary key)");
-    expect(await why("1", "lonely")).toMatchObject([
-      { webhook: null, reason: "no webhook watches table public.lonely" },
-    ]);
+  it("gives a dead letter's remedy as a statement that works", async () => {
+    const [dead] = (await why("1")).filter(({ verdict }) => verdict === "given up");
+    const [, statement = ""] = /to try again: (select .*)$/.exec(dead!.reason) ?? [];
+    expect(await system.admin(`${statement} as n`)).toEqual([{ n: "1" }]);
   });
 
-  it("counts a decision once over restarts, not in the log and not in the rollup", async () => {
-    expect(
-      await system.look("select docname, count(*)::int as n from walhook.webhook_decision group by 1 order by 1"),
-    ).toEqual([
-      { docname: "1", n: 2 },
-      { docname: "2", n: 1 },
-    ]);
+  it("keeps each decision once over restarts, not in the log and not in the rollup", async () => {
+    const kept = async () =>
+      await system.look(
+        "select docname, webhook, count(*)::int as n from walhook.webhook_decision group by 1, 2 order by 1, 2",
+      );
+    const expected = [
+      { docname: "1", webhook: "choosy", n: 1 },
+      { docname: "1", webhook: "kept", n: 2 },
+      { docname: "1", webhook: "watched-off", n: 2 },
+      { docname: "2", webhook: "kept", n: 1 },
+      { docname: "2", webhook: "watched-off", n: 1 },
+      { docname: "3", webhook: "watched-off", n: 1 },
+    ];
+    expect(await kept()).toEqual(expected);
+    await using _ = await system.startBridge();
+    await system.app("insert into orders values (4, 'Paid')");
+    await system.caughtUp();
+    expect(await kept()).toEqual([...expected, { docname: "4", webhook: "watched-off", n: 1 }]);
     expect(await system.look("select from walhook.webhook_rollup where outcome = 'declined'")).toEqual([]);
+    expect(
+      await system.look(
+        "select from walhook.webhook_request_log where webhook_id in (select webhook_id from walhook.webhook_decision) and outcome <> 'delivered'",
+      ),
+    ).toEqual([]);
+  });
+
+  it("does not claim FALSE where an earlier version made the condition's function", async () => {
+    await system.look(
+      `set session_replication_role = replica;
+       update walhook.webhook set condition_tells_null = null where name = 'kept'; set session_replication_role = origin`,
+    );
+    await using _ = await system.startBridge();
+    await system.app("insert into orders values (5, 'Open')");
+    await system.caughtUp();
+    const reasons = async (docname: string) =>
+      (await why(docname))
+        .filter(({ webhook, verdict }) => webhook === "kept" && verdict !== "now")
+        .map(({ reason }) => reason);
+    expect(await reasons("5")).toEqual([expect.stringMatching(/^its condition is FALSE or NULL for this row/)]);
+    await system.admin("update walhook.webhook set timeout = '4 s' where name = 'kept'");
+    await system.app("insert into orders values (6, 'Open')");
+    await system.caughtUp();
+    expect(await reasons("6")).toEqual(["its condition is FALSE for this row"]);
   });
 
   it("shows rows of a table only to who may read it, whatever tables are called", async () => {
@@ -110,7 +152,7 @@ describe("walhook.why", () => {
     expect(await system.admin("select from walhook.document_history")).toEqual([]);
     const { rows } = await system.db.queryAs(
       analyst,
-      "select verdict from walhook.why('orders', '1') where verdict = 'sent'",
+      "select verdict from walhook.why('orders', '1') where webhook = 'plain' and verdict = 'sent'",
     );
     expect(rows).toHaveLength(1);
     await system.look(`grant select on orders to "${system.roles.admin}"`);
@@ -121,6 +163,6 @@ describe("walhook.why", () => {
       "update walhook.webhook_decision set decided_at = now() - interval '25 hours' where docname = '2'",
     );
     const { rows } = await system.db.queryAs(system.roles.bridge, "select walhook.trim_decisions()::int as gone");
-    expect(rows).toEqual([{ gone: 1 }]);
+    expect(rows).toEqual([{ gone: 2 }]);
   });
 });
