@@ -14,6 +14,7 @@ import { latency } from "./latency.ts";
 import { manyWebhooks } from "./many-webhooks.ts";
 import { parked } from "./parked.ts";
 import { reading } from "./reading.ts";
+import { retention } from "./retention.ts";
 import { restart } from "./restart.ts";
 import { peers } from "./peers/peers.ts";
 import { formatReport } from "./report.ts";
@@ -36,6 +37,7 @@ const SCENARIOS: readonly Scenario[] = [
   identity,
   restart,
   isolation,
+  retention,
   largeTransaction,
   parked,
   largeRow,

@@ -4,6 +4,10 @@ import type { Database } from "../db/schema.ts";
 
 const DAYS_AHEAD = 7;
 const EVERY_MS = 3_600_000;
+/** After a round that left something undone: whoever reads the log holds it up, and will have gone at some time. */
+const AGAIN_MS = 60_000;
+/** As the functions say that a partition was in use, or this class that something failed. */
+const UNDONE = /next round|failed: /;
 
 /** How long the log keeps what. */
 export type Retention = Pick<
@@ -13,32 +17,31 @@ export type Retention = Pick<
 
 /**
  * Makes the log's partitions days ahead and drops those past their time or beyond its size, takes old bodies out, and deletes what was
- * counted or decided long ago, at the start and every hour. A
+ * counted or decided long ago, at the start and every hour, or a minute after a round that left something undone. A
  * failure never stops delivery: rows without a partition of their own go to the default partition, and the
  * next round tries again. What it did, or why it could not, stands in `walhook.bridge.maintenance`.
  */
 export class LogPartitions {
   readonly #db: Kysely<Database>;
   readonly #retention: Retention;
+  readonly #againMs: number;
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor(db: Kysely<Database>, retention: Retention) {
+  constructor(db: Kysely<Database>, retention: Retention, againMs: number = AGAIN_MS) {
     this.#db = db;
     this.#retention = retention;
+    this.#againMs = againMs;
   }
 
   start(): void {
-    const begin = (): void => void (this.#round = this.#maintain());
-    begin();
-    this.#timer = setInterval(begin, EVERY_MS);
-    this.#timer.unref();
+    this.#round = this.#maintain();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    if (this.#timer !== null) clearInterval(this.#timer);
+    if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#round;
   }
 
@@ -50,6 +53,9 @@ export class LogPartitions {
       where maintenance is distinct from ${words}`
       .execute(this.#db)
       .catch(() => {});
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => this.start(), UNDONE.test(words) ? this.#againMs : EVERY_MS);
+    this.#timer.unref();
   }
 
   async #work(): Promise<string> {
