@@ -139,6 +139,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     const ended = new Promise<void>((resolve, reject) => {
       intake.add(delivered$.subscribe({ error: reject, complete: resolve }));
     });
+    // It may fail before anybody waits for it below; unheard it would end the process.
+    ended.catch(() => {});
     parts.defer(() => intake.unsubscribe());
     inFlight.wake();
     replayer.wake();
