@@ -4,7 +4,7 @@
  */
 export async function eventually<T>(
   probe: () => T | Promise<T>,
-  { withinMs = 15_000, everyMs = 10 }: { withinMs?: number; everyMs?: number } = {},
+  { withinMs = 30_000, everyMs = 10 }: { withinMs?: number; everyMs?: number } = {},
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + withinMs;
   let failure: unknown = new Error("the condition did not hold");

@@ -73,7 +73,7 @@ export async function startSystem(label: string): Promise<System> {
     stopBridges: async () => {
       await Promise.all(bridges.splice(0).map((bridge) => bridge.stop()));
     },
-    caughtUp: async (withinMs = 15_000) => {
+    caughtUp: async (withinMs = 30_000) => {
       const rows = (await system.look("select pg_current_wal_lsn()::text as lsn")) as { lsn: string }[];
       await eventually(
         async () => {
@@ -87,7 +87,7 @@ export async function startSystem(label: string): Promise<System> {
         { withinMs },
       );
     },
-    settled: async (withinMs = 15_000) => {
+    settled: async (withinMs = 30_000) => {
       await system.caughtUp(withinMs);
       const isEmpty = async () =>
         (await system.look("select from walhook.webhook_queue where not is_dead")).length === 0;
