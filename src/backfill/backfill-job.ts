@@ -14,6 +14,8 @@ export interface BackfillJob {
   table: ReadTable;
   relation: Relation;
   wanted: string;
+  /** The last resumption that it has heeded. */
+  resumes: number;
   progress: Progress;
   /** Where it ends; null: there was no row. */
   readonly until: Key | null;

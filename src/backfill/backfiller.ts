@@ -189,9 +189,10 @@ export class Backfiller {
       } catch (error) {
         const failure = backfillFailure(error);
         if (failure.kind === "session" || this.#abort.signal.aborted) throw error;
-        // Nobody resumes what has not failed, so what was heard of until now is not about this.
-        const heard = Math.max(resumes, this.#wishes.get(id)?.resumes ?? 0);
-        if (failure.kind === "failed") return await this.#store.fail(id, failure.reason, heard);
+        if (failure.kind === "failed") {
+          const heard = this.#jobs.get(id)?.resumes ?? resumes;
+          return await this.#store.fail(id, failure.reason, heard);
+        }
         await this.#store.noteTrouble(id, failure.reason);
         await this.#sleep(TRY_AGAIN_MS);
       } finally {
@@ -205,6 +206,8 @@ export class Backfiller {
     job.wanted = this.#wishes.get(id)?.wanted ?? job.wanted;
     this.#jobs.set(id, job);
     while (!this.#abort.signal.aborted) {
+      // What is heard from here on may be about a failure, of the next reading too.
+      job.resumes = Math.max(job.resumes, this.#wishes.get(id)?.resumes ?? 0);
       if (job.wanted === "cancel" || (await this.#isGone(webhookId))) return this.#store.end(id, "cancelled");
       // Live deliveries go first, and the queue is not filled.
       if (job.wanted === "pause" || this.#options.room(webhookId) === 0) {

@@ -36,7 +36,7 @@ export async function openBackfill(
     rowsSent: Number(rows_sent ?? 0),
   };
   const nothing = { newer: null, lowToken: null, chunk: null };
-  return { id, webhookId, table, relation, wanted, progress, until, ...nothing };
+  return { id, webhookId, table, relation, wanted, resumes, progress, until, ...nothing };
 }
 
 /** Where the condition first holds, so that what comes before is not read row by row; null where that takes long, too. */
