@@ -214,6 +214,18 @@ describe("figures by hour", () => {
     },
     60_000,
   );
+
+  it("are worked out by an upgrade for the hours that it finds", async () => {
+    const figures = "select * from walhook.hour_figures where is_finished order by webhook_id, hour";
+    const before = await watched.rows(figures);
+    expect(before.length).toBeGreaterThan(50);
+    const file = await readFile(new URL("../../sql/180_hour_figures.sql", import.meta.url), "utf8");
+    await watched.rows("delete from walhook.hour_figures; delete from walhook.migration where version = 180");
+    await watched.rows(file);
+    expect(await watched.rows(figures)).toEqual(before);
+    await watched.rows(file);
+    expect(await watched.rows(figures)).toEqual(before);
+  });
 });
 
 const open = (): Promise<readonly Record<string, unknown>[]> =>
