@@ -77,13 +77,13 @@ export class Repairs {
   async #repair(): Promise<void> {
     const random = this.#random;
     while (!this.#ending.signal.aborted) {
-      await this.#pause(random.between(500, 2500));
+      await this.#pause(random.between(300, 1500));
       if (this.#ending.signal.aborted) return;
       const webhook = random.pick(this.#world.webhooks);
       const kind = random.next();
       // Choices are made here, in order, whatever becomes of each.
-      if (kind < 0.4) this.#begin(this.#backfill(webhook, random.fork()));
-      else if (kind < 0.75) this.#begin(this.#replay(webhook, random.fork()));
+      if (kind < 0.45) this.#begin(this.#backfill(webhook, random.fork()));
+      else if (kind < 0.85) this.#begin(this.#replay(webhook, random.fork()));
       else this.#begin(this.#pauseWebhook(webhook, random.fork()));
     }
   }

@@ -31,6 +31,7 @@ export function formatRun(report: RunReport): string {
       ["backfills", `${repairs.backfills}: ${repairs.backfilled} rows, ${repairs.readAnew} of them read anew`],
       ["replays", `${repairs.replays}: ${repairs.replayed} deliveries`],
       ["webhooks paused", `${repairs.pauses}`],
+      ["repairs not asked, the server away", `${repairs.failures}`],
       ["duplicates", `${duplicates}${duplicates === 0 ? "" : `: ${list(report.duplicates)}`}`],
       ["fault to next delivery", `p50 ${report.recoveryMs.p50} ms, max ${report.recoveryMs.max} ms`],
       ["retained WAL, max", `${report.maxRetainedWalMb} MB`],
