@@ -1,4 +1,5 @@
 import { MUTANTS } from "./mutants.ts";
+import { CHANGED_WHILE_READ, DIES_WHILE_REPLAYING, LOST_WHILE_SENT } from "./repair-scenarios.ts";
 import type { Scenario } from "./scenario.ts";
 import {
   ADJACENT_COMMIT,
@@ -27,6 +28,9 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "ignores the order of a lane on retry": RETRIED_DOCUMENT,
   "counts log rows in a transaction of its own": DIES_AFTER_LOGGING,
   "loses what is counted when it merges": COUNTED_AND_MERGED,
+  "backfills rows that changed while they were read": CHANGED_WHILE_READ,
+  "takes a backfill for done that was only interrupted": LOST_WHILE_SENT,
+  "takes what it replays next in a transaction of its own": DIES_WHILE_REPLAYING,
 };
 
 /** The names of all mutants. */

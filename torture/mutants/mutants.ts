@@ -124,4 +124,34 @@ export const MUTANTS: readonly Patch[] = [
     find: "select walhook.merge_rollup()",
     replace: "select walhook.merge_rollup(), walhook.trim_rollup('-1 hour')",
   },
+  {
+    name: "backfills rows that changed while they were read",
+    file: "backfill/match-rows.js",
+    find: "if (name !== null && unseen.names.has(name))",
+    replace: "if (false)",
+  },
+  {
+    name: "backfills rows that changed while they were read",
+    file: "backfill/backfiller.js",
+    find: `await this.#store.mark(id, chunk.token, "high");`,
+    replace: `await torture.wait(200); await this.#store.mark(id, chunk.token, "high");`,
+  },
+  {
+    name: "takes a backfill for done that was only interrupted",
+    file: "backfill/backfiller.js",
+    find: `await chunk.durable.promise;
+        // Also resolved by \`close\`, and then it is not durable.
+        if (this.#abort.signal.aborted)
+            return false;`,
+    replace: "await chunk.durable.promise;",
+  },
+  {
+    name: "takes what it replays next in a transaction of its own",
+    file: "record/replayer.js",
+    find: "const ids = items.map(({ delivery_id }) => delivery_id);",
+    replace: `await client.query("commit");
+      if (items.length > 0) await torture.wait(500);
+      await client.query("begin");
+      const ids = items.map(({ delivery_id }) => delivery_id);`,
+  },
 ];

@@ -39,7 +39,7 @@ export async function play(scenario: Scenario, mutant: string | null): Promise<P
     await scenario.play(stage);
     const drained = await drain(world, DRAIN);
     for (const { process } of contenders) await process.stop(mutant === null ? "SIGTERM" : "SIGKILL");
-    const { violations } = await judge(world, drained, crashes, stage);
+    const { violations } = await judge(world, drained, crashes, await stage.asked());
     isKept = violations.isEmpty === (mutant !== null);
     return { violations, ms: Date.now() - begin, kept: isKept ? world.folder : null };
   } catch (error) {

@@ -2,10 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { isAccepted, readArrivals, type Arrival } from "../receiver/arrival.ts";
 import { changesOn, type Changes } from "../workload/changes.ts";
-import type { AskedBackfill, AskedReplay } from "../repairs/asked.ts";
+import { askBackfill, rowsMeant } from "../repairs/ask-backfill.ts";
+import { askReplay } from "../repairs/ask-replay.ts";
+import type { Asked, AskedBackfill, AskedReplay } from "../repairs/asked.ts";
 import type { FailPointName } from "../bridges/fail-points.ts";
 import type { Contender } from "../faults/fault.ts";
 import { TABLES, type WatchedTable } from "../workload/watched-table.ts";
+import type { WatchedWebhook } from "../workload/webhooks.ts";
 import type { World } from "../world.ts";
 
 /** A fault in exactly the moment in which one mistake shows, instead of waiting for chance to find it. */
@@ -16,6 +19,13 @@ export interface Scenario {
   readonly play: (stage: Stage) => Promise<void>;
 }
 
+/** Choices of who leaves nothing out: a long stretch, all of it, and not only to count. */
+const ALL_OF_IT = {
+  between: (_least: number, most: number): number => most,
+  chance: (): boolean => false,
+  pick: <T>(items: readonly T[]): T => items[0]!,
+};
+
 /** Two bridges, neither of them started, and what a scenario does to them and to the database. */
 export class Stage {
   readonly world: World;
@@ -24,8 +34,8 @@ export class Stage {
   /** Changes of the application, each a transaction of its own. */
   readonly changes: Changes;
   readonly superuser: pg.Client;
-  readonly backfills: AskedBackfill[] = [];
-  readonly replays: AskedReplay[] = [];
+  readonly #backfills: AskedBackfill[] = [];
+  readonly #replays: AskedReplay[] = [];
 
   constructor(world: World, [a, b]: readonly [Contender, Contender], app: pg.Client, superuser: pg.Client) {
     this.world = world;
@@ -38,7 +48,7 @@ export class Stage {
   /** Starts a bridge and waits until it has the slot. */
   async start({ process }: Contender): Promise<void> {
     process.start();
-    await this.until("the slot is in use", () => this.#says("select from pg_replication_slots where active"));
+    await this.until("the slot is in use", () => this.says("select from pg_replication_slots where active"));
     await this.until("the bridge runs", async () => process.lines.some((line) => line.includes(`"message":"running"`)));
   }
 
@@ -66,21 +76,46 @@ export class Stage {
   /** Whether within so long the slot is told everything that has been written until now. */
   isAllAcknowledged(withinMs: number): Promise<boolean> {
     return this.#holds(withinMs, () =>
-      this.#says("select from pg_replication_slots where confirmed_flush_lsn >= pg_current_wal_insert_lsn()"),
+      this.says("select from pg_replication_slots where confirmed_flush_lsn >= pg_current_wal_insert_lsn()"),
     );
   }
 
   /** Whether the log says `delivered` so often, within so long. */
   isLogged(rows: number, withinMs: number): Promise<boolean> {
     return this.#holds(withinMs, () =>
-      this.#says(
+      this.says(
         `select where (select count(*) from walhook.webhook_request_log where outcome = 'delivered') >= ${rows}`,
       ),
     );
   }
 
-  async arrived(webhook: string): Promise<Arrival> {
-    return this.#arrival(webhook, () => true);
+  async arrived(webhook: string, fits: (arrival: Arrival) => boolean = () => true): Promise<Arrival> {
+    return this.#arrival(webhook, fits);
+  }
+
+  /** Asks for a backfill of all rows. */
+  async backfill(webhook: string): Promise<void> {
+    const watched = this.#webhook(webhook);
+    await this.#asAdmin(async (admin) => {
+      this.#backfills.push(await askBackfill(admin, watched, tableNamed(watched.doctype)));
+    });
+  }
+
+  /** Asks that all deliveries be sent again. */
+  async replay(webhook: string): Promise<void> {
+    await this.#asAdmin(async (admin) => {
+      const { replay } = await askReplay(admin, webhook, ALL_OF_IT);
+      if (replay !== null) this.#replays.push(replay);
+    });
+  }
+
+  /** When everything has ended: what was asked for. */
+  async asked(): Promise<Asked> {
+    for (const backfill of this.#backfills) {
+      const { webhook, doctype, condition } = backfill;
+      backfill.after = await rowsMeant(this.superuser, this.#webhook(webhook), tableNamed(doctype), condition);
+    }
+    return { backfills: this.#backfills, replays: this.#replays };
   }
 
   async accepted(webhook: string): Promise<Arrival> {
@@ -102,8 +137,26 @@ export class Stage {
     return found!;
   }
 
-  async #says(query: string): Promise<boolean> {
+  /** Whether a query has a row. */
+  async says(query: string): Promise<boolean> {
     return (await this.superuser.query(query)).rowCount !== 0;
+  }
+
+  #webhook(name: string): WatchedWebhook {
+    const webhook = this.world.webhooks.find((candidate) => candidate.name === name);
+    if (webhook === undefined) throw new Error(`there is no webhook ${name}`);
+    return webhook;
+  }
+
+  async #asAdmin(ask: (admin: pg.Client) => Promise<void>): Promise<void> {
+    const admin = await this.world.connect("admin");
+    try {
+      await admin.query("begin isolation level repeatable read");
+      await ask(admin);
+      await admin.query("commit");
+    } finally {
+      await admin.end();
+    }
   }
 
   async #holds(withinMs: number, holds: () => Promise<boolean>): Promise<boolean> {

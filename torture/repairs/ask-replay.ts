@@ -15,6 +15,8 @@ interface Counted {
   readonly replay_id: string | null;
 }
 
+type Choices = Pick<Random, "between" | "chance" | "pick">;
+
 /** More than so many are not sent again: one of them is. */
 const MANY_DELIVERIES = 500;
 
@@ -34,7 +36,7 @@ const DELIVERED = `
  * Asks how many deliveries of a webhook could be sent again, compares that with the log, and mostly asks for it. In a
  * transaction that is left open, in which the log does not change.
  */
-export async function askReplay(client: pg.ClientBase, webhook: string, random: Random): Promise<ReplayAnswer> {
+export async function askReplay(client: pg.ClientBase, webhook: string, random: Choices): Promise<ReplayAnswer> {
   const reach = random.between(500, 15_000);
   const { rows: times } = await client.query<{ now_ms: number; since: string; until: string }>(
     `select extract(epoch from clock_timestamp())::float8 * 1000 as now_ms,

@@ -135,7 +135,9 @@ function rowName(backfillId: string, docname: string): string {
 
 /** The number of the backfill is in the first 64 of the id's 240 bits, which are digits of base32hex. */
 export function backfillOf(deliveryId: string): string {
-  const digits = [...deliveryId.slice("msg_".length, "msg_".length + 13)];
-  const bits = digits.reduce((sum, digit) => (sum << 5n) | BigInt(parseInt(digit, 32)), 0n);
+  let bits = 0n;
+  for (const digit of deliveryId.slice("msg_".length, "msg_".length + 13)) {
+    bits = (bits << 5n) | BigInt(Number.parseInt(digit, 32));
+  }
   return String(bits >> 1n);
 }
