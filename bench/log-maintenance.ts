@@ -22,12 +22,13 @@ export interface MaintenanceOptions {
   readonly rows: number;
 }
 
+const EVERY_MS = 1000;
 const KINDS = ["made", "dropped by age", "dropped by size", "bodies taken out"] as const;
 /** Partitions of the log's past are so old, which nothing else in the stretch concerns. */
 const FIRST_DAY = 100;
 
 /**
- * The functions that the bridge calls each hour, as the bridge's role, one each half second in turn: partitions are made,
+ * The functions that the bridge calls each hour, as the bridge's role, one a second in turn: partitions are made,
  * dropped by age, dropped by size, and their bodies are taken out.
  */
 export class LogMaintenance {
@@ -45,7 +46,7 @@ export class LogMaintenance {
 
   /** Makes as many old partitions as there will be calls that want one. */
   static async prepare(stage: Stage, { seconds, rows }: MaintenanceOptions): Promise<LogMaintenance> {
-    const count = Math.ceil(seconds * 1.5) + 1;
+    const count = Math.ceil(seconds * 0.75) + 1;
     await stage.look("select walhook.drop_log_partitions('60 days')");
     for (let day = 0; day < count; day++) await stage.look(dayPartition(FIRST_DAY + day, rows));
     const client = new pg.Client({ connectionString: stage.server.url("bench", "bench_bridge") });
@@ -69,7 +70,7 @@ export class LogMaintenance {
       words.set(kind, said);
       if (/next round/.test(said)) inUse++;
       else if (/added [1-9]|dropped [1-9]|took/.test(said)) done++;
-      await sleep(Math.max(0, Math.min(500 - tookMs, endAt - performance.now())));
+      await sleep(Math.max(0, Math.min(EVERY_MS - tookMs, endAt - performance.now())));
     }
     return { calls, done, inUse, maxMs, words: [...words].map(([kind, said]) => `${kind}: ${said}`) };
   }

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { dayPartition, LogMaintenance, type MaintenanceTally } from "./log-maintenance.ts";
+import { dayPartition, LogMaintenance } from "./log-maintenance.ts";
 import type { Receiver } from "./receiver.ts";
 import { reportRetention, type RetentionRun } from "./retention-report.ts";
 import type { Report } from "./report.ts";
@@ -14,8 +14,21 @@ const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /** Beyond what any bridge keeps by default, so that its own first round finds something to drop. */
 const LONG_AGO_DAYS = 40;
 
-/** What an analyst has read in a transaction that stays open; null: nobody is there. */
-type Reads = "whole log" | "today" | null;
+interface Stretch {
+  readonly what: string;
+  /** What an analyst has read in a transaction that stays open; null: nobody is there. */
+  readonly reads: "whole log" | "today" | null;
+  readonly isMaintained: boolean;
+}
+
+/** The first one is what the others are compared with. */
+const STRETCHES: readonly Stretch[] = [
+  { what: "nothing", reads: null, isMaintained: false },
+  { what: "maintenance", reads: null, isMaintained: true },
+  { what: "open transaction, whole log read", reads: "whole log", isMaintained: false },
+  { what: "maintenance, open transaction, whole log read", reads: "whole log", isMaintained: true },
+  { what: "maintenance, open transaction, today read", reads: "today", isMaintained: true },
+];
 
 /** Deliveries at a steady rate while the log's partitions are made, dropped and emptied, and somebody reads it. */
 export const retention: Scenario = {
@@ -24,7 +37,8 @@ export const retention: Scenario = {
     "commit to receipt while the log's partitions are made, dropped by age and by size, and their bodies taken out, with and without an analyst who leaves a transaction open",
   options: {
     rate: { help: "events a second, a transaction each", full: 1000, quick: 300 },
-    "retention-seconds": { help: "length of each measurement", full: 12, quick: 4 },
+    "retention-seconds": { help: "length of each measurement", full: 5, quick: 3 },
+    "retention-rounds": { help: "rounds, each of which measures all", full: 3, quick: 1 },
     "retention-rows": { help: "rows of each old partition, 1 kB of body each", full: 5000, quick: 500 },
   },
   isOnlyByName: true,
@@ -60,24 +74,23 @@ async function measure(context: ScenarioContext): Promise<Report> {
   });
   await sleep(WARM_UP_MS);
   const scene: Scene = { context, stage, receiver, rows: context.option("retention-rows"), seconds };
-  const runs: RetentionRun[] = [];
-  for (const [reads, isMaintained] of [
-    [null, false],
-    ["whole log", false],
-    ["whole log", true],
-    [null, false],
-    ["today", true],
-    [null, true],
-    [null, false],
-  ] as const) {
-    runs.push(await watch(scene, reads, isMaintained));
+  const stretches = STRETCHES.map((stretch): { readonly stretch: Stretch; readonly runs: RetentionRun[] } => ({
+    stretch,
+    runs: [],
+  }));
+  for (let round = 0; round < context.option("retention-rounds"); round++) {
+    for (const { stretch, runs } of stretches) runs.push(await watch(scene, stretch));
   }
   await writer.stop();
   const withinMs = 90_000;
   await until("the bridge's next try", async () => !/next round/.test(await said()), { withinMs });
   const afterwards = await said();
   await bridge.stop();
-  return reportRetention(runs, { whileRead, afterwards }, stage.version);
+  return reportRetention(
+    stretches.map(({ stretch, runs }) => ({ what: stretch.what, runs })),
+    { whileRead, afterwards },
+    stage.version,
+  );
 }
 
 interface Scene {
@@ -90,21 +103,19 @@ interface Scene {
 
 async function watch(
   { context, stage, receiver, rows, seconds }: Scene,
-  reads: Reads,
-  isMaintained: boolean,
+  { what, reads, isMaintained }: Stretch,
 ): Promise<RetentionRun> {
-  const what = `${reads === null ? "nobody reads" : `a transaction that has read ${reads === "today" ? "today's part of the log" : "the whole log"} stays open`}${isMaintained ? ", maintenance" : ""}`;
   context.note(what);
   const maintenance = isMaintained ? await LogMaintenance.prepare(stage, { seconds, rows }) : null;
   const analyst = reads === null ? null : await readLog(stage, reads);
   await sleep(SETTLE_MS);
   await receiver.reset();
-  const done: MaintenanceTally | null = maintenance === null ? null : await maintenance.run(seconds);
+  const done = maintenance === null ? null : await maintenance.run(seconds);
   if (maintenance === null) await sleep(seconds * 1000);
   const tally = await receiver.tally();
   await analyst?.end();
   await maintenance?.close();
-  return { what, isAlone: reads === null && !isMaintained, tally, maintenance: done };
+  return { tally, maintenance: done };
 }
 
 /** Opens a transaction, reads, and does nothing more until it is ended. */

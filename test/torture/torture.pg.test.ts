@@ -57,8 +57,9 @@ describe(`two bridges, ${SECONDS} s of faults of all kinds, seed ${SEED}`, () =>
     expect(report.duplicates).not.toHaveProperty("unexplained");
   });
 
-  it("there was something to lose: changes by the thousand, and a fault every other second", () => {
+  it("there was something to lose: changes by the thousand, backfills and replays, and a fault every other second", () => {
     expect(report.expected).toBeGreaterThan(1000);
+    expect(report.repairs.backfills + report.repairs.replays).toBeGreaterThan(0);
     expect(Object.values(report.faults).reduce((sum, { count }) => sum + count, 0)).toBeGreaterThan(SECONDS / 4);
   });
 });
