@@ -105,7 +105,6 @@ async function watch(
   { context, stage, receiver, rows, seconds }: Scene,
   { what, reads, isMaintained }: Stretch,
 ): Promise<RetentionRun> {
-  context.note(what);
   const maintenance = isMaintained ? await LogMaintenance.prepare(stage, { seconds, rows }) : null;
   const analyst = reads === null ? null : await readLog(stage, reads);
   await sleep(SETTLE_MS);
@@ -115,6 +114,8 @@ async function watch(
   const tally = await receiver.tally();
   await analyst?.end();
   await maintenance?.close();
+  const { p50 = Number.NaN, p99 = Number.NaN } = tally.latencyMs ?? {};
+  context.note(`${what}: p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`);
   return { tally, maintenance: done };
 }
 

@@ -4,7 +4,10 @@ import type { Database } from "../db/schema.ts";
 
 const DAYS_AHEAD = 7;
 const EVERY_MS = 3_600_000;
-/** After a round that left something undone: whoever reads the log holds it up, and will have gone at some time. */
+/**
+ * After a round that left something undone: whoever reads the log holds it up, and will have gone at some time. Doubled each
+ * time, since a day's bodies may have been written anew in vain.
+ */
 const AGAIN_MS = 60_000;
 /** As the functions say that a partition was in use, or this class that something failed. */
 const UNDONE = /next round|failed: /;
@@ -17,7 +20,7 @@ export type Retention = Pick<
 
 /**
  * Makes the log's partitions days ahead and drops those past their time or beyond its size, takes old bodies out, and deletes what was
- * counted or decided long ago, at the start and every hour, or a minute after a round that left something undone. A
+ * counted or decided long ago, at the start and every hour, or sooner after a round that left something undone. A
  * failure never stops delivery: rows without a partition of their own go to the default partition, and the
  * next round tries again. What it did, or why it could not, stands in `walhook.bridge.maintenance`.
  */
@@ -28,6 +31,8 @@ export class LogPartitions {
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
   #isClosed = false;
+  /** Rounds that left something undone, one after the other. */
+  #undone = 0;
 
   constructor(db: Kysely<Database>, retention: Retention, againMs: number = AGAIN_MS) {
     this.#db = db;
@@ -54,7 +59,9 @@ export class LogPartitions {
       .execute(this.#db)
       .catch(() => {});
     if (this.#isClosed) return;
-    this.#timer = setTimeout(() => this.start(), UNDONE.test(words) ? this.#againMs : EVERY_MS);
+    this.#undone = UNDONE.test(words) ? this.#undone + 1 : 0;
+    const waitMs = this.#undone === 0 ? EVERY_MS : Math.min(this.#againMs * 2 ** (this.#undone - 1), EVERY_MS);
+    this.#timer = setTimeout(() => this.start(), waitMs);
     this.#timer.unref();
   }
 
