@@ -73,6 +73,9 @@ describe("a receiver that fails five times in a row", () => {
     let [underway, answers] = [0, 0];
     const seen: [underway: number, answers: number][] = [];
     system.receiver.answer(() => {
+      // It is back when the first probe comes: what was under way as the breaker opened may arrive much later.
+      const [last = 0, now = 0] = arrivals().slice(-2);
+      isDown &&= now - last < 1_500;
       if (isDown) return { status: 503 };
       seen.push([++underway, answers]);
       setTimeout(() => {
@@ -83,10 +86,7 @@ describe("a receiver that fails five times in a row", () => {
     });
     await system.startBridge({ graceMs: 50 });
     await insert(1, 200);
-    await eventually(async () => (await state())["breaker"] === "open");
-    await system.caughtUp();
-    isDown = false;
-    await system.settled(20_000);
+    await system.settled();
     expect(seen.slice(0, 2).map(([open]) => open)).toEqual([1, 1]);
     // What is answered is seen here a moment before it is there.
     for (const [open, done] of seen) expect(open).toBeLessThanOrEqual(2 ** (done + 1));
