@@ -126,7 +126,7 @@ export class Backfiller {
       return [];
     }
     if (unseen === null) {
-      // To be read again, from a new low watermark on.
+      // To be read again, from a new low watermark on; that read sees what is undecided now.
       forget(job);
       read.durable.resolve();
       return [];
@@ -246,6 +246,7 @@ export class Backfiller {
     // Also resolved by `close`, and then it is not durable.
     if (this.#abort.signal.aborted) return false;
     job.chunk = null;
+    if (chunk.last === null) await this.#sleep(WAIT_MS);
     return isEnd && chunk.last !== null;
   }
 

@@ -19,6 +19,8 @@ export class NewerDeliveries {
   readonly #webhookId: number;
   /** By transaction id; null stands for all documents. */
   readonly #names = new Map<number, Set<string | null>>();
+  /** Transactions of changes whose condition has not been answered: whether they are delivered nobody knows. */
+  readonly #undecided = new Set<number>();
   #count = 0;
   #isLost = false;
 
@@ -32,13 +34,14 @@ export class NewerDeliveries {
     return this.#isLost;
   }
 
-  /** Matches of the stream, in its order. What fires is delivered; what is undecided may be. */
+  /** Matches of the stream, in its order. */
   note(matches: readonly Match[]): void {
     if (this.#isLost) return;
     for (const { webhook, event, kind } of matches) {
       if (webhook.id !== this.#webhookId || event.change.relation.oid !== this.#oid) continue;
       if (kind !== "fires" && kind !== "undecided") continue;
       const { xid } = event.change.transaction;
+      if (kind === "undecided") this.#undecided.add(xid);
       let names = this.#names.get(xid);
       if (names === undefined) this.#names.set(xid, (names = new Set()));
       const before = names.size;
@@ -49,9 +52,13 @@ export class NewerDeliveries {
     if (this.#count <= MOST) return;
     this.#isLost = true;
     this.#names.clear();
+    this.#undecided.clear();
   }
 
-  /** What this read did not see; what it saw is forgotten, since later reads see it too. Null: too much to remember. */
+  /**
+   * What this read did not see; what it saw is forgotten, since later reads see it too. Null: too much to remember, or
+   * something that may never be delivered, so that a row which is left to it would be sent by nobody.
+   */
   unseen(by: Snapshot): Unseen | null {
     if (this.#isLost) return null;
     const found = new Set<string>();
@@ -59,9 +66,11 @@ export class NewerDeliveries {
     for (const [xid, names] of this.#names) {
       if (by.sees(xid)) {
         this.#names.delete(xid);
+        this.#undecided.delete(xid);
         this.#count -= names.size;
         continue;
       }
+      if (this.#undecided.has(xid)) return null;
       for (const name of names) {
         if (name === null) isAll = true;
         else found.add(name);

@@ -37,16 +37,19 @@ describe("deliveries that a reading did not see", () => {
   it("are those of its webhook and table by later transactions, under both names where a key changed", () => {
     const newer = new NewerDeliveries(7, 1);
     newer.note([match(9, "a"), match(12, "b"), match(21, "c", { oldDocname: "d" }), match(12, "e", { webhookId: 2 })]);
-    newer.note([
-      match(22, "f", { oid: 8 }),
-      match(23, "g", { kind: "declined" }),
-      match(24, "h", { kind: "undecided" }),
-    ]);
+    newer.note([match(22, "f", { oid: 8 }), match(23, "g", { kind: "declined" }), match(24, "h")]);
     newer.note([match(25, "i", { kind: "undecidable" }), match(26, "j", { kind: "error" })]);
     expect(newer.unseen(new Snapshot("10:20:12"))).toEqual({ names: new Set(["b", "c", "d", "h"]), isAll: false });
     // What a reading saw, later ones see too.
     expect(newer.unseen(new Snapshot("22:22:"))).toEqual({ names: new Set(["h"]), isAll: false });
     expect(newer.unseen(new Snapshot("30:30:"))).toEqual({ names: new Set(), isAll: false });
+  });
+
+  it("are not known while a condition has not been answered, whose change may never be delivered; a reading that sees it goes on", () => {
+    const newer = new NewerDeliveries(7, 1);
+    newer.note([match(5, "a", { kind: "undecided" }), match(6, "b")]);
+    expect(newer.unseen(new Snapshot("5:5:"))).toBeNull();
+    expect(newer.unseen(new Snapshot("6:6:"))).toEqual({ names: new Set(["b"]), isAll: false });
   });
 
   it("are all documents after a TRUNCATE that is delivered", () => {
