@@ -2,11 +2,14 @@ import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { ConfigurationEffect } from "./tracker.ts";
 
-/** Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each. */
+/**
+ * Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each.
+ * @param busy deliveries of the queue whose end this process records itself
+ */
 export async function applyConfiguration(
   trx: Kysely<Database>,
   { changed, removed }: ConfigurationEffect,
-  claimed: readonly string[],
+  busy: readonly string[],
 ): Promise<readonly (readonly [webhookId: number, cancelled: number])[]> {
   for (const [id, definition] of changed) {
     const json = JSON.stringify(definition);
@@ -24,7 +27,7 @@ export async function applyConfiguration(
   const { rows } = await sql<{ webhook_id: number; cancelled: number }>`
     with gone as (
       delete from walhook.webhook_queue
-      where webhook_id = any(${removed}::integer[]) and delivery_id <> all(${claimed}::text[])
+      where webhook_id = any(${removed}::integer[]) and delivery_id <> all(${busy}::text[])
       returning delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source, commit_lsn, xid,
         commit_time, is_dead, holds_lane
     ), logged as (

@@ -60,10 +60,11 @@ export class CheckpointWriter {
       await requeue(trx, plan.requeue, nowMs);
       await dequeue(trx, plan);
       const changes: LaneChange[] = lanesToRelease(plan);
+      // What goes back into the queue in this checkpoint is in nobody's hands any more.
       const atRest = new Set(plan.requeue.map(({ ticket }) => ticket.delivery.id));
       const busy = plan.configuration.length === 0 ? [] : claimed.filter((id) => !atRest.has(id));
       for (const effect of plan.configuration) {
-        for (const [id, cancelled] of await applyConfiguration(trx, effect, claimed)) count(id, -cancelled);
+        for (const [id, cancelled] of await applyConfiguration(trx, effect, busy)) count(id, -cancelled);
         for (const [id, repaired] of await applyRepairs(trx, effect, busy)) {
           count(id, repaired.delta);
           changes.push(...repaired.changes);

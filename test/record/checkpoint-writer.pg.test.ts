@@ -177,4 +177,20 @@ describe("a checkpoint", () => {
       { delivery_id: "a2", is_dead: false, due: true },
     ]);
   });
+
+  it("that passes a webhook's deletion cancels what it puts back into the queue too, and leaves what is being sent to who sends it", async () => {
+    const checkpoints = await writer();
+    const [failed, sending, other] = [ticket("a", "A"), ticket("b", "B"), ticket("c", "C", { webhookId: 2 })];
+    await checkpoints.write(plan({ enqueue: [failed, sending, other].map((one) => state(one)) }), [], 0);
+    const effect = { changed: new Map(), removed: [1], repairs: [] };
+    const requeue = [state(failed, { attempts: 1, dueAtMs: 1, lastError: "HTTP 500" })];
+    const delta = await checkpoints.write(plan({ requeue, configuration: [effect] }), ["a", "b"], 0);
+    expect([...delta]).toEqual([[1, -1]]);
+    const { rows: left } = await database.query("select delivery_id from walhook.webhook_queue order by 1");
+    expect(left).toEqual([{ delivery_id: "b" }, { delivery_id: "c" }]);
+    const { rows: logged } = await database.query(
+      "select delivery_id, outcome, attempt from walhook.webhook_request_log",
+    );
+    expect(logged).toEqual([{ delivery_id: "a", outcome: "cancelled", attempt: 1 }]);
+  });
 });
