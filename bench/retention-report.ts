@@ -3,6 +3,9 @@ import { median } from "./percentile.ts";
 import type { Tally } from "./receiver-protocol.ts";
 import type { Cell, Goal, Report } from "./report.ts";
 
+/** The least time that a call may wait for a lock: one a second, so that more than a hundredth of the deliveries would wait. */
+const LOCK_WAIT_MS = 50;
+
 /** A stretch of steady deliveries. */
 export interface RetentionRun {
   readonly tally: Tally;
@@ -19,7 +22,7 @@ export interface RetentionRuns {
 export interface BridgeWords {
   /** Where a transaction that has read the log was open at the bridge's start. */
   readonly whileRead: string;
-  /** After the bridge's next try, when it was over. */
+  /** After the start of the next one, when nobody reads. */
   readonly afterwards: string;
 }
 
@@ -72,18 +75,27 @@ export function reportRetention(stretches: readonly RetentionRuns[], words: Brid
             (runs.at(-1)?.maintenance?.words ?? []).map((said): Cell[] => [what, said]),
           ),
           ["the bridge's own, at its start beside an open transaction, whole log read", words.whileRead],
-          ["the bridge's own a minute later, nobody reading", words.afterwards],
+          ["the bridge's own, at its next start, nobody reading", words.afterwards],
         ],
       },
     ],
-    goals: stretches.slice(1).map((stretch): Goal => {
+    goals: stretches.slice(1).flatMap((stretch): Goal[] => {
       const ratio = ratioOf(stretch, p99);
-      return {
-        what: `${stretch.what}: p99`,
-        goal: "<= 1.5 x with nothing",
-        measured: `${ratio.toFixed(2)} x`,
-        isMet: ratio <= 1.5,
-      };
+      const worst = Math.max(...stretch.runs.map(p99));
+      return [
+        {
+          what: `${stretch.what}: p99`,
+          goal: "<= 1.5 x with nothing",
+          measured: `${ratio.toFixed(2)} x`,
+          isMet: ratio <= 1.5,
+        },
+        {
+          what: `${stretch.what}: p99 of the worst round; waiting for a lock that maintenance waits for shows as more`,
+          goal: `< ${LOCK_WAIT_MS} ms`,
+          measured: `${worst.toFixed(1)} ms`,
+          isMet: worst < LOCK_WAIT_MS,
+        },
+      ];
     }),
   };
 }
