@@ -1,8 +1,8 @@
 import { Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Database } from "../../src/db/schema.ts";
 import { fetchDue } from "../../src/deliver/due-deliveries.ts";
+import { createPool } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type System } from "../support/system.ts";
 
@@ -123,7 +123,7 @@ describe("bodies of the queue", () => {
     const bytes = Number(row?.["bytes"]);
     const rooms = [{ webhookId: Number(row?.["webhook_id"]), kind: "request" as const, count: 100 }];
     const db = new Kysely<Database>({
-      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: system.db.url }) }),
+      dialect: new PostgresDialect({ pool: createPool(system.db.url) }),
     });
     const page = async (limitBytes: number): Promise<number> =>
       (await fetchDue(db, { rooms, claimed: [], limit: 100, limitBytes })).tickets.length;

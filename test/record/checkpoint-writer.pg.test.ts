@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
 import type { Database } from "../../src/db/schema.ts";
@@ -9,7 +9,7 @@ import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
 import { takeOver } from "../../src/record/bridge-row.ts";
 import { CheckpointWriter } from "../../src/record/checkpoint-writer.ts";
 import type { CheckpointPlan, QueueState } from "../../src/record/tracker.ts";
-import { createDatabase, type TestDatabase } from "../support/database.ts";
+import { createDatabase, createPool, type TestDatabase } from "../support/database.ts";
 
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -17,7 +17,7 @@ let db: Kysely<Database>;
 beforeAll(async () => {
   database = await createDatabase("checkpoint");
   await migrate(await database.connect());
-  pool = new pg.Pool({ connectionString: database.url, max: 2 });
+  pool = createPool(database.url);
   db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 });
 afterAll(async () => {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
 import type { Database } from "../../src/db/schema.ts";
 import { LogPartitions } from "../../src/record/log-partitions.ts";
+import { createPool } from "../support/database.ts";
 import { startSystem, type System } from "../support/system.ts";
 
 let system: System;
@@ -67,7 +67,7 @@ describe("the maintenance of a log that somebody reads and leaves a transaction 
     ).toEqual([{ n: 20 }]);
 
     // As the bridge does after a minute, here without waiting for it.
-    const pool = new pg.Pool({ connectionString: system.db.urlAs(system.roles.bridge) });
+    const pool = createPool(system.db.urlAs(system.roles.bridge));
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
     const retention = { retentionDays: 30, bodyRetentionDays: 30, maxLogBytes: 10 ** 12, rollupRetentionDays: 30 };
     const partitions = new LogPartitions(db, retention, 50);

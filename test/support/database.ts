@@ -27,8 +27,7 @@ export async function createDatabase(label = "test"): Promise<TestDatabase> {
   const name = `${label}_${randomBytes(4).toString("hex")}`;
   const urlOf = (database: string, role: string): string => `postgresql://${role}@127.0.0.1:${port}/${database}`;
   await withClient(urlOf("postgres", "postgres"), (client) => client.query(`create database "${name}"`));
-  const pool = new pg.Pool({ connectionString: urlOf(name, "postgres"), max: 4 });
-  pool.on("error", () => {});
+  const pool = createPool(urlOf(name, "postgres"));
   const clients: pg.Client[] = [];
   const drop = async (): Promise<void> => {
     await Promise.allSettled(clients.map((client) => client.end()));
@@ -67,6 +66,14 @@ export async function createDatabase(label = "test"): Promise<TestDatabase> {
     drop,
     [Symbol.asyncDispose]: drop,
   };
+}
+
+/** A pool whose connections may be ended from outside: `end` does not wait until the server has let go of them. */
+export function createPool(url: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max: 4 });
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
+  return pool;
 }
 
 async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
