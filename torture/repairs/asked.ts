@@ -4,8 +4,6 @@ export interface Asked {
   readonly replays: readonly AskedReplay[];
 }
 
-export const NOTHING_ASKED: Asked = { backfills: [], replays: [] };
-
 /** The number of each row's last change, by the row's name. */
 export type RowVersions = ReadonlyMap<string, number>;
 
