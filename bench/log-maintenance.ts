@@ -113,7 +113,7 @@ export function dayPartition(days: number, rows: number): string {
   const day = new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
   const name = `walhook.webhook_request_log_${day.replaceAll("-", "")}`;
   return `set timezone = 'UTC';
-    create table ${name} partition of walhook.webhook_request_log for values from ('${day}') to ('${day}'::timestamptz + interval '1 day');
+    create table if not exists ${name} partition of walhook.webhook_request_log for values from ('${day}') to ('${day}'::timestamptz + interval '1 day');
     alter table ${name} owner to walhook_owner;
     insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname, docevent, source, outcome,
         request_body, response_body, request_bytes, body_kept, lsn)
