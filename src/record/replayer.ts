@@ -3,6 +3,7 @@ import type { Ticket } from "../deliver/ticket.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
 import { type LoggedDelivery, toReplayed } from "./logged-delivery.ts";
 import { copyToQueue } from "./queue-copy.ts";
+import { replayFailure } from "./replay-failure.ts";
 
 export interface ReplayerOptions {
   readonly pool: pg.Pool;
@@ -77,7 +78,18 @@ export class Replayer {
     }
   }
 
+  /** What cannot be read or queued ends its replay, visibly, and nothing else: the next start would meet it again. */
   async #step(replay: Replay): Promise<void> {
+    try {
+      await this.#advance(replay);
+    } catch (error) {
+      const failure = replayFailure(error);
+      if (failure.kind === "session") throw error;
+      if (failure.kind === "failed") await fail(this.#options.pool, replay.replay_id, failure.reason);
+    }
+  }
+
+  async #advance(replay: Replay): Promise<void> {
     const { webhook_id, rate, replay_id } = replay;
     const nowMs = performance.now();
     const since = Math.max(this.#dueAtMs.get(replay_id) ?? nowMs, nowMs - EVERY_MS);
@@ -114,6 +126,13 @@ export class Replayer {
       client.release();
     }
   }
+}
+
+async function fail(pool: pg.Pool, replayId: string, reason: string): Promise<void> {
+  await pool.query(
+    "update walhook.replay_state set state = 'failed', error = $2, ended_at = now() where replay_id = $1 and state in ('new', 'running')",
+    [replayId, reason],
+  );
 }
 
 /** Notes what is to be sent again, once: whoever comes second finds that it is running. */
