@@ -1,6 +1,6 @@
 import type { Conditions } from "../match/conditions.ts";
 import { thawEvent } from "../match/frozen-event.ts";
-import { questionOf } from "../match/match.ts";
+import { questionOf } from "../match/collect-questions.ts";
 import { declinedBecause } from "../match/declined.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { FrozenRequest } from "../render/delivery.ts";

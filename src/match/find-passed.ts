@@ -1,0 +1,36 @@
+import type { RowChange } from "../decode/row-change.ts";
+import type { DocEvent } from "../events/doc-event.ts";
+import type { Candidate } from "./candidate.ts";
+import { passedBecause } from "./declined.ts";
+import type { Webhook } from "./webhook.ts";
+
+/**
+ * Adds the changes that an onlooker does not take, each once, at the place of its first event. Returns how many there are.
+ * A change's events stand side by side.
+ */
+export function findPassed(
+  events: readonly DocEvent[],
+  onlookers: ReadonlyMap<number, readonly Webhook[]>,
+  found: Candidate[],
+): number {
+  const before = found.length;
+  let relation: RowChange["relation"] | null = null;
+  let webhooks: readonly Webhook[] | undefined;
+  for (let place = 0, next = 0; place < events.length; place = next) {
+    const first = events[place]!;
+    next = place + 1;
+    if (first.change.relation !== relation) {
+      ({ relation } = first.change);
+      webhooks = onlookers.get(relation.oid);
+    }
+    if (webhooks === undefined) continue;
+    while (next < events.length && events[next]!.change === first.change) next++;
+    const ofChange = events.slice(place, next);
+    for (const webhook of webhooks) {
+      const reason = passedBecause(webhook, ofChange);
+      if (reason === null) continue;
+      found.push({ webhook, event: first, obstacle: { kind: "declined", reason }, place, verdict: null });
+    }
+  }
+  return found.length - before;
+}
