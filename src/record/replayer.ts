@@ -1,9 +1,9 @@
 import type pg from "pg";
+import { whoseFailure } from "../db/whose-failure.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
 import { type LoggedDelivery, toReplayed } from "./logged-delivery.ts";
 import { copyToQueue } from "./queue-copy.ts";
-import { replayFailure } from "./replay-failure.ts";
 
 export interface ReplayerOptions {
   readonly pool: pg.Pool;
@@ -83,9 +83,9 @@ export class Replayer {
     try {
       await this.#advance(replay);
     } catch (error) {
-      const failure = replayFailure(error);
-      if (failure.kind === "session") throw error;
-      if (failure.kind === "failed") await fail(this.#options.pool, replay.replay_id, failure.reason);
+      const owner = whoseFailure(error);
+      if (owner === "session") throw error;
+      if (owner === "work") await this.#fail(replay.replay_id, error as Error);
     }
   }
 
@@ -107,6 +107,15 @@ export class Replayer {
     if (count > 0) this.#options.onQueued(new Map([[webhook_id, count]]));
   }
 
+  async #fail(replayId: string, { message }: Error): Promise<void> {
+    const reason = `${message}. Nothing more of it is sent; ask for the rest by a narrower walhook.replay`;
+    await this.#options.pool.query(
+      `update walhook.replay_state set state = 'failed', error = $2, ended_at = now()
+        where replay_id = $1 and state in ('new', 'running') and exists (select from walhook.bridge b where b.epoch = $3::bigint)`,
+      [replayId, reason, this.#options.epoch.toString()],
+    );
+  }
+
   /** Under the lock of the bridge's row, as a checkpoint, so that nobody else writes the queue meanwhile. */
   async #transaction(write: (client: pg.PoolClient) => Promise<number>): Promise<number> {
     const client = await this.#options.pool.connect();
@@ -126,13 +135,6 @@ export class Replayer {
       client.release();
     }
   }
-}
-
-async function fail(pool: pg.Pool, replayId: string, reason: string): Promise<void> {
-  await pool.query(
-    "update walhook.replay_state set state = 'failed', error = $2, ended_at = now() where replay_id = $1 and state in ('new', 'running')",
-    [replayId, reason],
-  );
 }
 
 /** Notes what is to be sent again, once: whoever comes second finds that it is running. */

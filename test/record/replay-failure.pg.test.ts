@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { replayFailure } from "../../src/record/replay-failure.ts";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type System } from "../support/system.ts";
 
@@ -31,7 +30,9 @@ describe("a replay of what cannot be read", () => {
       {
         webhook: "w",
         state: "failed",
-        error: expect.stringContaining("invalid input syntax for type json"),
+        error: expect.stringMatching(
+          /^invalid input syntax for type json.*ask for the rest by a narrower walhook\.replay$/,
+        ),
         is_open: false,
       },
     ]);
@@ -39,15 +40,5 @@ describe("a replay of what cannot be read", () => {
     await system.app("insert into orders values (4)");
     await eventually(() => system.received("other").length === 7);
     expect(await system.look("select epoch::int, state from walhook.bridge")).toEqual([{ epoch: 1, state: "running" }]);
-  });
-
-  it("is told from a connection that is lost, and from a lock that passes", () => {
-    const error = (code?: string): Error => Object.assign(new Error("why"), { code });
-    expect(replayFailure(error())).toEqual({ kind: "session" });
-    expect(replayFailure(error("ECONNRESET"))).toEqual({ kind: "session" });
-    expect(replayFailure(error("57P01"))).toEqual({ kind: "session" });
-    expect(replayFailure(error("55P03"))).toEqual({ kind: "again" });
-    expect(replayFailure(error("22P02"))).toEqual({ kind: "failed", reason: "why" });
-    expect(replayFailure(new RangeError("why"))).toEqual({ kind: "failed", reason: "why" });
   });
 });
