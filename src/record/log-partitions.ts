@@ -1,4 +1,4 @@
-import { sql, type Kysely } from "kysely";
+import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
 
@@ -51,7 +51,7 @@ export class LogPartitions {
   }
 
   async #maintain(): Promise<void> {
-    const words = await this.#work().catch((error: unknown) => `failed: ${String(error)}`);
+    const words = await this.#work();
     // The same words again are no news, and an idle bridge writes nothing.
     await sql`
       update walhook.bridge set maintenance = ${words}, maintenance_at = now()
@@ -65,34 +65,50 @@ export class LogPartitions {
     this.#timer.unref();
   }
 
+  /** What each step says. One that fails keeps none of the others from being done. */
   async #work(): Promise<string> {
     const { retentionDays, bodyRetentionDays, maxLogBytes, rollupRetentionDays } = this.#retention;
-    const { rows: added } = await sql<{ words: string }>`
-      select walhook.add_log_partitions(${DAYS_AHEAD}) as words`.execute(this.#db);
-    const { rows: dropped } = await sql<{ words: string }>`
-      select walhook.drop_log_partitions(make_interval(days => ${retentionDays}), ${maxLogBytes}::bigint) as words`.execute(
-      this.#db,
+    const said: string[] = [];
+    const step = async (name: string, work: () => Promise<readonly string[]>): Promise<void> => {
+      said.push(...(await work().catch((error: unknown) => [`${name} failed: ${(error as Error).message}`])));
+    };
+    await step("adding partitions", () => this.#say(sql`select walhook.add_log_partitions(${DAYS_AHEAD}) as words`));
+    await step("dropping partitions", () =>
+      this.#say(
+        sql`select walhook.drop_log_partitions(make_interval(days => ${retentionDays}), ${maxLogBytes}::bigint) as words`,
+      ),
     );
-    const thinned = await this.#thin(bodyRetentionDays);
-    await sql`
-      select walhook.trim_rollup(make_interval(days => ${rollupRetentionDays})), walhook.trim_decisions()`.execute(
-      this.#db,
+    await step("taking bodies out", () => this.#thin(bodyRetentionDays));
+    await step("deleting what was counted and decided", () =>
+      this.#do(
+        sql`select walhook.trim_rollup(make_interval(days => ${rollupRetentionDays})), walhook.trim_decisions()`,
+      ),
     );
     // What a busy table kept from being restored when its last webhook went.
-    await sql`select walhook.settle_replica_identities()`.execute(this.#db);
-    return [...added, ...dropped, ...thinned].map(({ words }) => words).join("; ");
+    await step("restoring replica identities", () => this.#do(sql`select walhook.settle_replica_identities()`));
+    return said.join("; ");
+  }
+
+  async #say(question: RawBuilder<unknown>): Promise<readonly string[]> {
+    const { rows } = await question.execute(this.#db);
+    return (rows as readonly { readonly words: string }[]).map(({ words }) => words);
+  }
+
+  async #do(work: RawBuilder<unknown>): Promise<readonly string[]> {
+    await work.execute(this.#db);
+    return [];
   }
 
   /** One partition a statement, so that each is done by itself, until none is left or one is in use. */
-  async #thin(days: number): Promise<readonly { readonly words: string }[]> {
-    const done: { words: string }[] = [];
+  async #thin(days: number): Promise<readonly string[]> {
+    const done: string[] = [];
     while (!this.#isClosed) {
-      const { rows } = await sql<{ words: string }>`
-        select walhook.thin_log_partition(make_interval(days => ${days})) as words`.execute(this.#db);
-      const [row] = rows;
-      if (row === undefined || row.words === "") break;
-      done.push(row);
-      if (!row.words.startsWith("took")) break;
+      const [words = ""] = await this.#say(
+        sql`select walhook.thin_log_partition(make_interval(days => ${days})) as words`,
+      );
+      if (words === "") break;
+      done.push(words);
+      if (!words.startsWith("took")) break;
     }
     return done;
   }
