@@ -134,20 +134,6 @@ function isDue(claimed: readonly string[]): RawBuilder<unknown> {
         and q.delivery_id <> all(${claimed}::text[])`;
 }
 
-/**
- * Rows in the queue by webhook, but for dead letters that hold nothing up: while it is zero, nobody has to ask
- * the table.
- */
-export async function countParked(db: Kysely<Database>): Promise<Map<number, number>> {
-  const rows = await db
-    .selectFrom("walhook.webhook_queue")
-    .select(["webhook_id", sql<number>`count(*)::int`.as("count")])
-    .where((eb) => eb.or([eb("is_dead", "=", false), eb("holds_lane", "=", true)]))
-    .groupBy("webhook_id")
-    .execute();
-  return new Map(rows.map(({ webhook_id, count }) => [webhook_id, count]));
-}
-
 function isBefore(first: "head" | "e", second: "q" | "e" | "run"): RawBuilder<unknown> {
   const place = (of: string): RawBuilder<unknown> =>
     sql.raw(`(${of}.commit_lsn, ${of}.change_lsn, ${of}.change_index, ${of}.event_number)`);

@@ -3,6 +3,7 @@ import type { Database } from "../db/schema.ts";
 import type { Order } from "../render/delivery.ts";
 import { unsentRecord, type AttemptRecord } from "./attempt-record.ts";
 import type { Lanes } from "./lanes.ts";
+import type { ParkedCount } from "./parked-count.ts";
 import { findParkedLanes } from "./parked-lanes.ts";
 import { newTicket, type Ticket } from "./ticket.ts";
 
@@ -10,7 +11,7 @@ export interface ReceptionOptions {
   readonly db: Kysely<Database>;
   readonly lanes: Lanes;
   /** Rows in the queue, by webhook. */
-  readonly parkedCount: ReadonlyMap<number, number>;
+  readonly parkedCount: Pick<ParkedCount, "of">;
   /** Whether a webhook's receiver takes less than there is: then all of it goes into the queue. */
   readonly isClogged: (webhookId: number) => boolean;
   /** Parked tickets whose queue row is durable since the last call; taking them empties the list. */
@@ -64,7 +65,7 @@ type Place = "lane" | "queue" | "ask";
 
 function choosePlace(webhookId: number, { parkedCount, isClogged }: ReceptionOptions): Place {
   if (isClogged(webhookId)) return "queue";
-  return (parkedCount.get(webhookId) ?? 0) > 0 ? "ask" : "lane";
+  return parkedCount.of(webhookId) > 0 ? "ask" : "lane";
 }
 
 function enter(order: Order, isParked: boolean, { lanes, report }: ReceptionOptions): Ticket {

@@ -6,12 +6,13 @@ import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
 import { Courier } from "../deliver/courier.ts";
-import { countParked, type Room } from "../deliver/due-deliveries.ts";
+import type { Room } from "../deliver/due-deliveries.ts";
 import type { Handshakes } from "../deliver/handshakes.ts";
 import { HealthBook } from "../deliver/health-book.ts";
 import type { Health } from "../deliver/health.ts";
 import type { KeyRing } from "../deliver/key-ring.ts";
 import { Lanes } from "../deliver/lanes.ts";
+import { ParkedCount } from "../deliver/parked-count.ts";
 import { QueueFeeder } from "../deliver/queue-feeder.ts";
 import { receive } from "../deliver/reception.ts";
 import { Reconsiderer } from "../deliver/reconsiderer.ts";
@@ -22,11 +23,12 @@ import type { Conditions } from "../match/conditions.ts";
 import type { InForce, InForceChange } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
-import { templateProblem } from "../render/render.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import { Cancellations } from "./cancellations.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
+import { Gate } from "./gate.ts";
 import type { Durable } from "./recorder.ts";
+import { showInvalid } from "./show-invalid.ts";
 import { Tracker, type ConfigurationEffect } from "./tracker.ts";
 import { disableWebhook, readHealth, writeHealth } from "./webhook-health.ts";
 
@@ -69,14 +71,15 @@ export class InFlight {
   readonly #feeder: QueueFeeder;
   readonly #blocked: BlockedWebhooks;
   readonly #health: HealthBook;
-  readonly #parkedCount: Map<number, number>;
+  readonly #gate: Gate;
+  readonly #parkedCount: ParkedCount;
   #durable: Ticket[] = [];
   #inForce: InForce;
   #receiving: Promise<void> = Promise.resolve();
 
   private constructor(
     options: InFlightOptions,
-    parkedCount: Map<number, number>,
+    parkedCount: ParkedCount,
     blocked: ReadonlyMap<number, string>,
     health: ReadonlyMap<number, Health>,
   ) {
@@ -84,6 +87,8 @@ export class InFlight {
     this.#options = options;
     this.#inForce = inForce;
     this.#parkedCount = parkedCount;
+    const { held, keys, handshakes } = options;
+    this.#gate = new Gate({ held, keys, handshakes, cancellations: this.#cancellations });
     this.#window = new Window(settings.maxOpenDeliveries, settings.maxBytesInFlight);
     this.tracker = new Tracker(options.start, settings.graceMs, (ticket) => this.#lanes.park(ticket));
     this.#health = new HealthBook({ known: health, write: (news) => writeHealth(db, epoch, news), onFailure });
@@ -97,7 +102,7 @@ export class InFlight {
       // A few webhooks whose receivers hang must not fill the window.
       bytesPerWebhook: settings.maxBytesInFlight / 4,
       retryScheduleMs: settings.retryScheduleMs,
-      isHeld: (webhook) => this.#isHeld(webhook),
+      isHeld: (webhook) => this.#gate.holds(webhook),
       packingOf: (webhook) => options.handshakes.packingOf(webhook),
       report: (ticket, record) => this.#report(ticket, record),
       onHopeless: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
@@ -128,7 +133,7 @@ export class InFlight {
       rooms: () => this.#rooms(),
       claimed: this.claimed,
       maxBytes: settings.maxBytesInFlight,
-      isEmpty: () => this.#parkedCount.size === 0,
+      isEmpty: () => this.#parkedCount.isZero,
       onDue: (tickets) => this.#takeDue(tickets),
       onFailure,
     });
@@ -137,7 +142,7 @@ export class InFlight {
   /** Counts what the queue holds, once; from then on checkpoints tell. */
   static async open(options: InFlightOptions): Promise<InFlight> {
     const { db } = options;
-    return new InFlight(options, await countParked(db), await readBlocked(db), await readHealth(db));
+    return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db));
   }
 
   /** The webhooks in force for what is sent now. */
@@ -191,7 +196,7 @@ export class InFlight {
     this.#courier.reconfigure(inForce, changed.keys());
     this.#reconsiderer.forget(changed.keys());
     this.#blocked.forget(changed.keys());
-    this.#showProblems(changed.keys());
+    showInvalid(this.#options.db, inForce, changed.keys()).catch(this.#options.onFailure);
     this.#options.handshakes.look();
     this.wake();
   }
@@ -206,20 +211,14 @@ export class InFlight {
   settle({ tickets, parked, queueDelta }: Durable): void {
     this.#window.release(tickets);
     this.#durable.push(...parked);
-    for (const [webhookId, by] of queueDelta) {
-      const count = (this.#parkedCount.get(webhookId) ?? 0) + by;
-      if (count > 0) this.#parkedCount.set(webhookId, count);
-      else this.#parkedCount.delete(webhookId);
-    }
+    this.#parkedCount.add(queueDelta);
     // A row that waits for a further attempt changes no count, but when the next one is due.
     if (queueDelta.size > 0 || parked.length > 0) this.wake();
   }
 
   /** Rows came into the queue, or left it, beside the checkpoints. */
   queued(delta: QueueDelta): void {
-    for (const [webhookId, by] of delta) {
-      this.#parkedCount.set(webhookId, (this.#parkedCount.get(webhookId) ?? 0) + by);
-    }
+    this.#parkedCount.add(delta);
     this.wake();
   }
 
@@ -230,9 +229,8 @@ export class InFlight {
 
   /** How many deliveries that are not live the queue may take for a webhook now: few, and none while it sends nothing. */
   spareRoom(webhookId: number): number {
-    const webhook = this.#inForce.webhooks.get(webhookId);
-    if (webhook?.enabled !== true || this.#isHeld(webhook)) return 0;
-    return Math.max(0, MOST_SPARE - (this.#parkedCount.get(webhookId) ?? 0));
+    if (!this.#gate.isOpen(this.#inForce.webhooks.get(webhookId))) return 0;
+    return Math.max(0, MOST_SPARE - this.#parkedCount.of(webhookId));
   }
 
   /** Something in the queue may be due. */
@@ -255,37 +253,15 @@ export class InFlight {
     await this.drain(0);
   }
 
-  /** A template that the database could not check: nothing of it can be rendered, and the DBA is told at once. */
-  #showProblems(webhookIds: Iterable<number>): void {
-    for (const id of webhookIds) {
-      const webhook = this.#inForce.webhooks.get(id);
-      const problem = webhook === undefined ? null : templateProblem(webhook);
-      if (problem !== null) showWebhookState(this.#options.db, id, "invalid", problem).catch(this.#options.onFailure);
-    }
-  }
-
   /** A deleted webhook's rows are cancelled by the checkpoint that passes its deletion, and never fetched again. */
   #rooms(): Room[] {
     const rooms: Room[] = [];
-    for (const webhookId of this.#parkedCount.keys()) {
-      const webhook = this.#inForce.webhooks.get(webhookId);
-      if (webhook?.enabled !== true || this.#isHeld(webhook)) continue;
+    for (const webhookId of this.#parkedCount.webhookIds()) {
+      if (!this.#gate.isOpen(this.#inForce.webhooks.get(webhookId))) continue;
       rooms.push({ webhookId, kind: "request", count: this.#courier.room(webhookId) });
       rooms.push({ webhookId, kind: "undecided", count: this.#reconsiderer.room(webhookId) });
     }
     return rooms.filter(({ count }) => count > 0);
-  }
-
-  /** Somebody paused it, its author lost the right, it cannot sign as it should, or its receiver has not consented. */
-  #isHeld(webhook: Webhook): boolean {
-    const { held, keys, handshakes } = this.#options;
-    return (
-      webhook.isPaused ||
-      this.#cancellations.holds(webhook.id) ||
-      held().has(webhook.id) ||
-      keys.problemOf(webhook, Date.now()) !== null ||
-      handshakes.problemOf(webhook) !== null
-    );
   }
 
   #report(ticket: Ticket, record: AttemptRecord | null): void {
