@@ -141,7 +141,9 @@ export class InFlight {
 
   /** Counts what the queue holds, once; from then on checkpoints tell. */
   static async open(options: InFlightOptions): Promise<InFlight> {
-    const { db } = options;
+    const { db, inForce } = options;
+    // What a new slot starts with never came through the stream.
+    await showInvalid(db, inForce, inForce.webhooks.keys());
     return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db));
   }
 

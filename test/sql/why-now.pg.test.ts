@@ -42,6 +42,7 @@ beforeAll(async () => {
   await system.webhook("broken", "orders", "after_insert", { request_url: "http://127.0.0.1:9/" });
   await system.webhook("silent", "orders", "after_insert", { condition: "pg_sleep(10) is null" });
   await system.webhook("forbidden", "orders", "after_insert", { request_url: "http://169.254.169.254/" });
+  await system.webhook("garbled", "orders", "after_insert", { webhook_json: '{"id": {{doc..id}}}' });
   await system.webhook("gone", "orders", "after_insert", { request_url: `${system.receiver.url}/gone` });
   await system.db.queryAs(
     leaver,
@@ -129,6 +130,12 @@ describe("the row now, while a bridge is at work,", () => {
       /^its breaker is open until .*, since its receiver fails or has asked for a pause: its deliveries wait, which costs no attempt$/,
     );
     await eventually(async () => /; its breaker is open until [^;]*$/.test((await waiting("broken", "12")) ?? ""));
+  });
+
+  it("says that nothing can be made by its template, and why, also where it was there before the bridge's first start", async () => {
+    expect((await now("garbled"))[0]).toMatch(
+      /^nothing can be made by its template: webhook_json: "doc..id" is not a name/,
+    );
   });
 
   it("says that it is held since its author lost a right, and the remedy; so does what waits", async () => {
