@@ -42,7 +42,12 @@ beforeAll(async () => {
   await system.webhook("broken", "orders", "after_insert", { request_url: "http://127.0.0.1:9/" });
   await system.webhook("silent", "orders", "after_insert", { condition: "pg_sleep(10) is null" });
   await system.webhook("forbidden", "orders", "after_insert", { request_url: "http://169.254.169.254/" });
-  await system.webhook("garbled", "orders", "after_insert", { webhook_json: '{"id": {{doc..id}}}' });
+  await system.webhook("garbled", "orders", "after_insert", { webhook_json: '{"id": {{doc.id}}}' });
+  // As a webhook that was made before its INSERT would have refused this.
+  await system.look(
+    `begin; set local session_replication_role = replica;
+     update walhook.webhook set webhook_json = '{"id": {{doc..id}}}' where name = 'garbled'; commit`,
+  );
   await system.webhook("gone", "orders", "after_insert", { request_url: `${system.receiver.url}/gone` });
   await system.db.queryAs(
     leaver,
