@@ -11,8 +11,8 @@ import { DatabasePlaces } from "./deliver/own-places.ts";
 import { RoutingTransport } from "./deliver/routing-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { classify } from "./errors.ts";
-import { GapError } from "./db/gap.ts";
-import { gapOfError } from "./db/gap-of-error.ts";
+import { GapError } from "./slot/gap.ts";
+import { gapOfError } from "./slot/gap-of-error.ts";
 import { showEnded, showFailure, showGap } from "./record/bridge-row.ts";
 import { openSession, type Session, type Tenure } from "./session.ts";
 

@@ -1,4 +1,5 @@
-import { createCatalog, type Queryable } from "../decode/catalog.ts";
+import type { Queryable } from "../db/queryable.ts";
+import { createCatalog } from "../decode/catalog.ts";
 import type { Relation } from "../decode/relation.ts";
 import type { BackfillJob } from "./backfill-job.ts";
 import { keyOf } from "./backfill-parts.ts";

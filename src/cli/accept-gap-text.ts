@@ -1,5 +1,5 @@
-import type { AcceptedGap, OpenGap } from "../db/accept-gap.ts";
-import { gapRemedy, type Gap } from "../db/gap.ts";
+import type { AcceptedGap, OpenGap } from "../slot/accept-gap.ts";
+import { gapRemedy, type Gap } from "../slot/gap.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { formatBytes } from "./check/finding.ts";
 

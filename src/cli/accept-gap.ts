@@ -1,5 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
-import { acceptGap as accept, readOpenGap } from "../db/accept-gap.ts";
+import { acceptGap as accept, readOpenGap } from "../slot/accept-gap.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
 import { describeAccepted, describeGap } from "./accept-gap-text.ts";
 import type { Command } from "./command.ts";

@@ -1,8 +1,8 @@
 import type pg from "pg";
 import { connect, displayUrl } from "../db/connection.ts";
-import { ensureBridgeSlot, type BridgeSlot } from "../db/create-bridge-slot.ts";
+import { ensureBridgeSlot, type BridgeSlot } from "../slot/create-bridge-slot.ts";
 import { migrate } from "../db/migrate.ts";
-import { restorePublications } from "../db/restore-publications.ts";
+import { restorePublications } from "../slot/restore-publications.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { readServerFacts, type ServerFacts } from "./check/server-facts.ts";

@@ -1,5 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
-import { ensureBridgeSlot } from "../db/create-bridge-slot.ts";
+import { ensureBridgeSlot } from "../slot/create-bridge-slot.ts";
 import { classify, EXIT_CODES, explain } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { VERSION } from "../version.ts";

@@ -1,9 +1,5 @@
+import type { Queryable } from "../db/queryable.ts";
 import type { RelationMessage } from "./pgoutput-message.ts";
-
-/** A pool or client of `pg`, as far as it is needed. */
-export interface Queryable {
-  query(sql: string, params: unknown[]): Promise<{ readonly rows: unknown[] }>;
-}
 
 /** A column as the catalog has it now. */
 export interface CatalogColumn {

@@ -1,9 +1,8 @@
-import { type CatalogAnswer, type CatalogTable, type Queryable, askCatalog } from "./catalog-query.ts";
+import type { Queryable } from "../db/queryable.ts";
+import { type CatalogAnswer, type CatalogTable, askCatalog } from "./catalog-query.ts";
 import { baseType, resolveJsonKind } from "./json-kind.ts";
 import type { RelationMessage } from "./pgoutput-message.ts";
 import type { Relation } from "./relation.ts";
-
-export type { Queryable } from "./catalog-query.ts";
 
 /** Adds to a Relation message what only the catalog knows: the primary key and what the types are. */
 export interface Catalog {

@@ -1,17 +1,7 @@
 import type { Lsn } from "../replication/lsn.ts";
+import type { ConfigurationTable } from "./configuration-tables.ts";
 import type { Position } from "./position.ts";
 import type { RowChange } from "./row-change.ts";
-
-/** Tables whose rows are configuration, not documents. */
-export type ConfigurationTable =
-  | "webhook"
-  | "webhook_header"
-  | "webhook_data"
-  | "webhook_secret"
-  | "paused"
-  | "repair"
-  | "backfill_request"
-  | "backfill_watermark";
 
 /** One changed row of a configuration table: column name to Postgres text. */
 export interface ConfigurationChange {

@@ -1,6 +1,7 @@
 import { type Frame, weightOf } from "../replication/frame.ts";
 import { type Lsn, formatLsn } from "../replication/lsn.ts";
-import { type ConfigurationChange, type ConfigurationTable, endOfTransaction } from "./chunk.ts";
+import { type ConfigurationChange, endOfTransaction } from "./chunk.ts";
+import type { ConfigurationTable } from "./configuration-tables.ts";
 import { DecodeError } from "./decode-error.ts";
 import type { Pending, RowImages } from "./pending.ts";
 import { MAX_ROW_BYTES, parsePgoutput } from "./pgoutput.ts";

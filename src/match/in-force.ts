@@ -1,6 +1,7 @@
 import { parse as parseArray } from "postgres-array";
 import type { ColumnTexts, WebhookDefinition } from "../db/schema.ts";
-import type { ConfigurationChange, ConfigurationTable } from "../decode/chunk.ts";
+import type { ConfigurationChange } from "../decode/chunk.ts";
+import type { ConfigurationTable } from "../decode/configuration-tables.ts";
 import type { DocEventName } from "../events/doc-event.ts";
 import { toRepair, type Repair } from "./repair.ts";
 import type {

@@ -1,4 +1,5 @@
-import { type Queryable, createCatalog } from "../decode/catalog.ts";
+import type { Queryable } from "../db/queryable.ts";
+import { createCatalog } from "../decode/catalog.ts";
 import type { Relation } from "../decode/relation.ts";
 import type { Row, RowChange } from "../decode/row-change.ts";
 import type { DocEvent } from "../events/doc-event.ts";

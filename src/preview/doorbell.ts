@@ -1,4 +1,4 @@
-import type { Queryable } from "../replication/slot.ts";
+import type { Queryable } from "../db/queryable.ts";
 
 const EVERY_MS = 250;
 /** From this version on a logical message is flushed by whoever writes it. */

@@ -1,5 +1,5 @@
 import { sql, type Kysely } from "kysely";
-import type { Gap } from "../db/gap.ts";
+import type { Gap } from "../slot/gap.ts";
 import type { Position } from "../decode/position.ts";
 import type { Database } from "../db/schema.ts";
 import { classify, EXIT_CODES, WalhookError } from "../errors.ts";

@@ -1,4 +1,4 @@
-import { MAX_UNSTORED_BYTES } from "../db/find-gap.ts";
+import { MAX_UNSTORED_BYTES } from "../slot/find-gap.ts";
 import type { Progress } from "../backfill/progress.ts";
 import { comparePositions, START, type Position } from "../decode/position.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";

@@ -1,14 +1,10 @@
 import pg from "pg";
+import type { Queryable } from "../db/queryable.ts";
 import { WalhookError } from "../errors.ts";
 import { quoteSlotName } from "./identifiers.ts";
 import { type Lsn, parseLsn } from "./lsn.ts";
 import { replicationClientConfig, stripQueryTimeout } from "./session.ts";
 import { type SlotRow, type SlotStatus, judgeSlot } from "./slot-status.ts";
-
-/** A pool or client of `pg`, as far as it is needed. */
-export interface Queryable {
-  query(sql: string, params?: unknown[]): Promise<{ readonly rows: unknown[] }>;
-}
 
 /** Where a new slot begins. */
 export interface NewSlot {

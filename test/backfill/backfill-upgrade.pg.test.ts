@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 import { createBridge } from "../../src/bridge.ts";
-import { ensureBridgeSlot } from "../../src/db/create-bridge-slot.ts";
+import { ensureBridgeSlot } from "../../src/slot/create-bridge-slot.ts";
 import { migrate, migrationFiles } from "../../src/db/migrate.ts";
 import { createDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";

@@ -5,7 +5,7 @@ import pg from "pg";
 import { expect, it } from "vitest";
 import { startPostgres } from "../../demo/postgres.ts";
 import { createBridge } from "../../src/bridge.ts";
-import { ensureBridgeSlot } from "../../src/db/create-bridge-slot.ts";
+import { ensureBridgeSlot } from "../../src/slot/create-bridge-slot.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { eventually } from "../support/eventually.ts";
 import { startReceiver } from "../support/receiver.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { describeAccepted, describeGap } from "../../src/cli/accept-gap-text.ts";
-import type { OpenGap } from "../../src/db/accept-gap.ts";
+import type { OpenGap } from "../../src/slot/accept-gap.ts";
 
 const OPEN: OpenGap = {
   gap: {

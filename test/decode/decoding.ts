@@ -1,6 +1,7 @@
 import { tap } from "rxjs";
 import { type Catalog, createCatalog } from "../../src/decode/catalog.ts";
-import type { Chunk, ConfigurationTable } from "../../src/decode/chunk.ts";
+import type { Chunk } from "../../src/decode/chunk.ts";
+import type { ConfigurationTable } from "../../src/decode/configuration-tables.ts";
 import { type DecodeOptions, decode } from "../../src/decode/decode.ts";
 import { START } from "../../src/decode/position.ts";
 import type { RowChange } from "../../src/decode/row-change.ts";

@@ -1,5 +1,5 @@
-import { findMovedSlot } from "../../src/db/find-gap.ts";
-import type { GapFacts } from "../../src/db/gap-facts.ts";
+import { findMovedSlot } from "../../src/slot/find-gap.ts";
+import type { GapFacts } from "../../src/slot/gap-facts.ts";
 import { START, type Position } from "../../src/decode/position.ts";
 import type { AttemptRecord } from "../../src/deliver/attempt-record.ts";
 import type { Ticket } from "../../src/deliver/ticket.ts";

@@ -1,4 +1,5 @@
-import { type Chunk, type ConfigurationTable, endOfTransaction } from "../../src/decode/chunk.ts";
+import { type Chunk, endOfTransaction } from "../../src/decode/chunk.ts";
+import type { ConfigurationTable } from "../../src/decode/configuration-tables.ts";
 import { ChunkBuilder } from "../../src/decode/chunk-builder.ts";
 import type { Pending } from "../../src/decode/pending.ts";
 import type { RelationMessage } from "../../src/decode/pgoutput-message.ts";

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createBridge } from "../../src/bridge.ts";
-import { ensureBridgeSlot } from "../../src/db/create-bridge-slot.ts";
+import { ensureBridgeSlot } from "../../src/slot/create-bridge-slot.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type System } from "../support/system.ts";

@@ -1,5 +1,5 @@
 import { createBridge, type Bridge, type BridgeOptions } from "../../src/bridge.ts";
-import { ensureBridgeSlot } from "../../src/db/create-bridge-slot.ts";
+import { ensureBridgeSlot } from "../../src/slot/create-bridge-slot.ts";
 import { createDatabase, type TestDatabase } from "./database.ts";
 import { eventually } from "./eventually.ts";
 import { startReceiver, type ReceivedRequest, type Receiver } from "./receiver.ts";

@@ -1,7 +1,7 @@
 import type pg from "pg";
-import { findGap, findMovedSlot } from "../../db/find-gap.ts";
-import type { Gap } from "../../db/gap.ts";
-import { readGapFacts } from "../../db/gap-facts.ts";
+import { findGap, findMovedSlot } from "../../slot/find-gap.ts";
+import type { Gap } from "../../slot/gap.ts";
+import { readGapFacts } from "../../slot/gap-facts.ts";
 
 /** What Walhook's own tables say, and what the server says of the slot that they name. */
 export interface BridgeFacts {

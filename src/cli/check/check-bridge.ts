@@ -1,4 +1,4 @@
-import { gapRemedy } from "../../db/gap.ts";
+import { gapRemedy } from "../../slot/gap.ts";
 import { formatLsn } from "../../replication/lsn.ts";
 import type { BridgeFacts, SlotFacts } from "./bridge-facts.ts";
 import { formatBytes, ok, problem, warning, type Finding } from "./finding.ts";

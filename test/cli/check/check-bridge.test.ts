@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { BridgeFacts } from "../../../src/cli/check/bridge-facts.ts";
 import { checkBridge } from "../../../src/cli/check/check-bridge.ts";
-import type { Gap } from "../../../src/db/gap.ts";
+import type { Gap } from "../../../src/slot/gap.ts";
 import { formatBytes } from "../../../src/cli/check/finding.ts";
 
 const VERSION = 50;

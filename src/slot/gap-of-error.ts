@@ -1,5 +1,5 @@
 import { classify, WalhookError } from "../errors.ts";
-import type { Queryable } from "../replication/slot.ts";
+import type { Queryable } from "../db/queryable.ts";
 import { findGap } from "./find-gap.ts";
 import { GapError, type GapKind } from "./gap.ts";
 import { readGapFacts } from "./gap-facts.ts";

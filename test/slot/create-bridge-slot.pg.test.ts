@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ensureBridgeSlot } from "../../src/db/create-bridge-slot.ts";
+import { ensureBridgeSlot } from "../../src/slot/create-bridge-slot.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";

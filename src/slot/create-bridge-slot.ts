@@ -2,10 +2,10 @@ import pg from "pg";
 import { explain, WalhookError } from "../errors.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
-import { connect, connectionConfig, pinStatements } from "./connection.ts";
+import { connect, connectionConfig, pinStatements } from "../db/connection.ts";
 import { gapRemedy } from "./gap.ts";
 import { missingPublications } from "./restore-publications.ts";
-import { storeInForce } from "./store-in-force.ts";
+import { storeInForce } from "../db/store-in-force.ts";
 
 /** What became of the request for a slot. */
 export type BridgeSlot =

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { findGap, findMovedSlot, MAX_UNSTORED_BYTES, publicationGap } from "../../src/db/find-gap.ts";
-import { GapError, type Gap } from "../../src/db/gap.ts";
-import type { GapFacts, PublicationProblem } from "../../src/db/gap-facts.ts";
+import { findGap, findMovedSlot, MAX_UNSTORED_BYTES, publicationGap } from "../../src/slot/find-gap.ts";
+import { GapError, type Gap } from "../../src/slot/gap.ts";
+import type { GapFacts, PublicationProblem } from "../../src/slot/gap-facts.ts";
 
 const F = 0x1000_0000n;
 const GOOD: GapFacts = {

@@ -1,5 +1,6 @@
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
-import { type Queryable, readSlotStatus } from "../replication/slot.ts";
+import type { Queryable } from "../db/queryable.ts";
+import { readSlotStatus } from "../replication/slot.ts";
 import type { SlotStatus } from "../replication/slot-status.ts";
 import type { Gap, GapKind } from "./gap.ts";
 

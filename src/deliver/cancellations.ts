@@ -1,6 +1,6 @@
-import { unsentRecord, type AttemptRecord } from "../deliver/attempt-record.ts";
-import type { Lanes } from "../deliver/lanes.ts";
-import type { Ticket } from "../deliver/ticket.ts";
+import { unsentRecord, type AttemptRecord } from "./attempt-record.ts";
+import type { Lanes } from "./lanes.ts";
+import type { Ticket } from "./ticket.ts";
 import type { Repair } from "../match/repair.ts";
 import { concerns } from "./concerns.ts";
 

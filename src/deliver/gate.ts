@@ -1,5 +1,5 @@
-import type { Handshakes } from "../deliver/handshakes.ts";
-import type { KeyRing } from "../deliver/key-ring.ts";
+import type { Handshakes } from "./handshakes.ts";
+import type { KeyRing } from "./key-ring.ts";
 import type { Held } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { Cancellations } from "./cancellations.ts";

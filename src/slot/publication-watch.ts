@@ -1,5 +1,5 @@
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
-import type { Queryable } from "../replication/slot.ts";
+import type { Queryable } from "../db/queryable.ts";
 import { publicationGap } from "./find-gap.ts";
 import { PUBLICATION_PROBLEMS, type PublicationProblem } from "./gap-facts.ts";
 import { GapError } from "./gap.ts";

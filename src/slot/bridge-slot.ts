@@ -1,12 +1,9 @@
-import { sql, type Kysely } from "kysely";
-import type { ConfigurationTable } from "../decode/chunk.ts";
 import { WalhookError } from "../errors.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import type { Queryable } from "../replication/slot.ts";
+import type { Queryable } from "../db/queryable.ts";
 import { findGap, findMovedSlot } from "./find-gap.ts";
 import { type GapFacts, readGapFacts } from "./gap-facts.ts";
 import { GapError } from "./gap.ts";
-import type { Database } from "./schema.ts";
 
 /** The slot on record. */
 export interface BridgeSlot {
@@ -69,16 +66,4 @@ export function requireInstalled(facts: GapFacts | null): GapFacts & { readonly 
     });
   }
   return { ...facts, slotName };
-}
-
-/** The OIDs of the configuration tables, whose rows in the stream are configuration. */
-export async function configurationOids(db: Kysely<Database>): Promise<ReadonlyMap<number, ConfigurationTable>> {
-  const { rows } = await sql<{ oid: number; name: ConfigurationTable }>`
-    select c.oid::bigint::float8 as oid, c.relname as name
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'walhook' and c.relname in ('webhook', 'webhook_header', 'webhook_data', 'webhook_secret', 'paused', 'repair', 'backfill_request', 'backfill_watermark')`.execute(
-    db,
-  );
-  return new Map(rows.map(({ oid, name }) => [oid, name]));
 }
