@@ -64,6 +64,7 @@ describe("what a webhook says of its transport", () => {
     "may be the proxy %s",
     async (proxy) => {
       await system.webhook("w", "orders", "after_insert", { proxy });
+      expect(await system.look("select proxy from walhook.webhook")).toEqual([{ proxy }]);
     },
   );
   it("names certificates that the operator has, or its deliveries wait and say why", async () => {

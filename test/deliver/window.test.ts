@@ -49,7 +49,7 @@ describe("the window of open deliveries", () => {
     window.take(1, 1);
     const waiting = Promise.all([window.room(), window.room()]);
     window.release(1);
-    await waiting;
+    expect(await waiting).toHaveLength(2);
   });
 
   it("takes one delivery beyond its bytes where nothing else is open", async () => {

@@ -30,7 +30,7 @@ const events = (webhook: string): string[] =>
 /** Documents are lanes of their own, so order is compared within a document only. */
 const sorted = (texts: readonly string[]): string[] => texts.toSorted();
 
-async function happened(webhook: string, expected: readonly string[]): Promise<void> {
+async function expectEvents(webhook: string, expected: readonly string[]): Promise<void> {
   await system.settled();
   await eventually(() => events(webhook).length >= expected.length, { withinMs: 5_000 }).catch(() => {});
   expect(sorted(events(webhook))).toEqual(sorted(expected));
@@ -69,7 +69,7 @@ describe("doc events reach their webhook", () => {
     await system.app("update stock set item = 8");
     await system.app("delete from stock");
     const [before, after] = [JSON.stringify(['A "1"', "7"]), JSON.stringify(['A "1"', "8"])];
-    await happened("stock", [
+    await expectEvents("stock", [
       `after_insert ${before}`,
       `on_change ${before}`,
       `on_update ${before}`,
@@ -85,14 +85,14 @@ describe("doc events reach their webhook", () => {
     await system.webhook("journal", "journal", "after_insert");
     await system.app("insert into journal values ('a'), ('b')");
     await system.app("update journal set line = 'c'; delete from journal");
-    await happened("journal", ["after_insert -", "after_insert -"]);
+    await expectEvents("journal", ["after_insert -", "after_insert -"]);
     const [identity] = await system.look("select relreplident from pg_class where relname = 'journal'");
     expect(identity).toEqual({ relreplident: "d" });
     await system.webhook("ledger", "ledger", EVERY);
     await system.app("insert into ledger values ('a')");
     await system.app("update ledger set line = 'b'");
     await system.app("delete from ledger");
-    await happened("ledger", ["after_insert -", "on_change -", "on_update -", "on_change -", "on_trash -"]);
+    await expectEvents("ledger", ["after_insert -", "on_change -", "on_update -", "on_change -", "on_trash -"]);
   });
 
   it("for quoted and mixed-case names, and for another schema", async () => {
@@ -105,11 +105,11 @@ describe("doc events reach their webhook", () => {
     await system.app(`insert into "Sales Order" values ('SO-Ä 1', 1.50)`);
     await system.app(`update "Sales Order" set "Total" = 2`);
     await system.app(`insert into "Shop"."Till Roll" values (1)`);
-    await happened(
+    await expectEvents(
       "quoted",
       ["after_insert", "on_change", "on_update", "on_change"].map((name) => `${name} SO-Ä 1`),
     );
-    await happened("schema", ["after_insert 1", "on_change 1"]);
+    await expectEvents("schema", ["after_insert 1", "on_change 1"]);
     expect(payloads("quoted")[0]!).toMatchObject({
       type: "Sales_Order.after_insert",
       data: { doctype: "Sales Order" },
@@ -122,7 +122,7 @@ describe("doc events reach their webhook", () => {
     await system.webhook("party", "party", "after_insert, on_update");
     await system.app("insert into party values ('old', 'x')");
     await system.app("update party set code = 'new'");
-    await happened("party", ["after_insert old", "on_update new <- old"]);
+    await expectEvents("party", ["after_insert old", "on_update new <- old"]);
     const [identity] = await system.look("select relreplident from pg_class where relname = 'party'");
     expect(identity).toEqual({ relreplident: "d" });
   });
@@ -148,7 +148,7 @@ describe("doc events reach their webhook", () => {
         expected.push(...names.map((name) => `${name} ${id}`));
       }
     }
-    await happened("invoice", expected);
+    await expectEvents("invoice", expected);
     for (let each = 1; each <= id; each++) {
       const of = (texts: readonly string[]): string[] => texts.filter((text) => text.endsWith(` ${each}`));
       expect(of(events("invoice"))).toEqual(of(expected));
@@ -165,8 +165,8 @@ describe("doc events reach their webhook", () => {
     await system.webhook("t2", "t2", "after_insert, on_truncate");
     await system.app("insert into t1 values (1); insert into t2 values (1)");
     await system.app("truncate t1 cascade");
-    await happened("t1", ["on_truncate -"]);
-    await happened("t2", ["after_insert -", "on_truncate -"]);
+    await expectEvents("t1", ["on_truncate -"]);
+    await expectEvents("t2", ["after_insert -", "on_truncate -"]);
   });
 });
 
@@ -188,7 +188,7 @@ describe("doc events of a partitioned table", () => {
     await system.app("insert into sale_eu values (5, 'eu', 1); update sale_eu set qty = 9");
     await system.app("delete from sale where id = 4");
     const name = (region: string, id: number): string => JSON.stringify([region, String(id)]);
-    await happened("sale", [
+    await expectEvents("sale", [
       `after_insert ${name("eu", 1)}`,
       `on_change ${name("eu", 1)}`,
       `after_insert ${name("us", 2)}`,
@@ -212,7 +212,7 @@ describe("doc events of a partitioned table", () => {
     await system.app("insert into shift values (1, 1, 'x')");
     await system.app("update shift set day = 11 where id = 1");
     const [a, b] = [JSON.stringify(["1", "1"]), JSON.stringify(["1", "11"])];
-    await happened("shift", [
+    await expectEvents("shift", [
       `after_insert ${a}`,
       `on_change ${a}`,
       `on_update ${b} <- ${a}`,

@@ -185,6 +185,7 @@ describe("a condition's function", () => {
     await world.compile("is_red(doc.colour) and exists (select from moods)", "paints");
     await world.app(`alter table paints alter colour type text; drop function is_red(colour); drop type colour;
       drop table paints`);
+    expect((await world.db.query("select to_regclass('paints') as left_over")).rows).toEqual([{ left_over: null }]);
   });
 
   it("is read as Postgres' defaults read it, whatever the author's session says, which stays as it was", async () => {

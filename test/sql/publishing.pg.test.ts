@@ -270,6 +270,7 @@ describe("the application", () => {
       update rekeyed set id = id + 1;
       alter table rekeyed add primary key (id);
       update rekeyed set n = 2`);
+    expect(await watched.rows("select id, n from rekeyed")).toEqual([{ id: 2, n: 2 }]);
   });
 
   it("keeps a table busy, and the webhook says so after a second; its deletion never waits for readers", async () => {
