@@ -1,7 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "./schema.ts";
 
-/** What `walhook.webhook_state.state` says: why a webhook sends nothing, or nothing more than it should. */
+/** What the bridge says in `walhook.webhook_state.state`: why a webhook sends nothing, or nothing more than it should. The database itself adds `disabled`. */
 export type WebhookState = "ok" | "held" | "undecided" | "blocked" | "invalid";
 
 /** Writes what the bridge has to say about a webhook where a DBA looks; a reason stays as the last error. */

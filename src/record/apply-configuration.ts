@@ -1,5 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
+import { cancelledRows } from "./cancelled-rows.ts";
 import type { ConfigurationEffect } from "./tracker.ts";
 
 /**
@@ -25,18 +26,10 @@ export async function applyConfiguration(
     .where("webhook_id", "=", sql<number>`any(${removed})`)
     .execute();
   const { rows } = await sql<{ webhook_id: number; cancelled: number }>`
-    with gone as (
-      delete from walhook.webhook_queue
-      where webhook_id = any(${removed}::integer[]) and delivery_id <> all(${busy}::text[])
-      returning delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source, commit_lsn, xid,
-        commit_time, is_dead, holds_lane
-    ), logged as (
-      insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname,
-        docevent, source, outcome, error, lsn, xid, commit_time)
-      select clock_timestamp(), delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source, 'cancelled',
-        'the webhook was deleted before this delivery could be made', commit_lsn, xid, commit_time
-      from gone
-    )
+    with ${cancelledRows(
+      sql`webhook_id = any(${removed}::integer[]) and delivery_id <> all(${busy}::text[])`,
+      "the webhook was deleted before this delivery could be made",
+    )}
     select webhook_id, count(*) filter (where not is_dead or holds_lane)::int as cancelled from gone group by webhook_id`.execute(
     trx,
   );

@@ -4,7 +4,7 @@ import type { Database } from "../db/schema.ts";
 import { blocksLane } from "../deliver/ticket.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { applyConfiguration } from "./apply-configuration.ts";
-import { applyRepairs } from "./apply-repair.ts";
+import { applyRepairs } from "./apply-repairs.ts";
 import { fencedError } from "./bridge-row.ts";
 import { copyDecisions } from "./decision-copy.ts";
 import { copyToLog } from "./log-copy.ts";

@@ -1,7 +1,8 @@
-import { sql, type Kysely } from "kysely";
+import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { Repair } from "../match/repair.ts";
 import { formatLsn } from "../replication/lsn.ts";
+import { cancelledRows } from "./cancelled-rows.ts";
 import type { LaneChange } from "./release-lanes.ts";
 import type { ConfigurationEffect } from "./tracker.ts";
 
@@ -23,12 +24,34 @@ export async function applyRepairs(
   const letGo = [...changed].filter(([, { webhook }]) => webhook["on_exhausted"] !== "hold").map(([id]) => id);
   if (letGo.length > 0) done.push(...(await releaseHolders(trx, letGo)));
   for (const repair of repairs) {
-    if (repair.kind === "replay_log") await beginReplay(trx, repair);
-    else if (repair.kind === "stop_replay") await stopReplay(trx, repair);
-    else if (repair.kind === "cancel_waiting") done.push([repair.webhookId, await cancelWaiting(trx, repair, claimed)]);
-    else done.push([repair.webhookId, await applyRepair(trx, repair, claimed)]);
+    const repaired = await applyRepair(trx, repair, claimed);
+    if (repaired !== null) done.push([repair.webhookId, repaired]);
   }
   return done;
+}
+
+/** Null: the queue stays as it is. */
+async function applyRepair(
+  trx: Kysely<Database>,
+  repair: Repair,
+  claimed: readonly string[],
+): Promise<Repaired | null> {
+  switch (repair.kind) {
+    case "replay_log":
+      await beginReplay(trx, repair);
+      return null;
+    case "stop_replay":
+      await stopReplay(trx, repair);
+      return null;
+    case "cancel_waiting":
+      return cancelWaiting(trx, repair, claimed);
+    case "replay":
+      return replayDeadLetters(trx, repair, claimed);
+    case "cancel":
+      return cancelDeadLetters(trx, repair, claimed);
+    default:
+      return repair.kind satisfies never;
+  }
 }
 
 /** From here on the replayer knows of it. */
@@ -60,71 +83,57 @@ async function cancelWaiting(trx: Kysely<Database>, repair: Repair, claimed: rea
   const { webhookId, docname, deliveryId, since, until, requestedBy } = repair;
   const [fromLsn, toLsn] = [repair.fromLsn, repair.toLsn].map((lsn) => (lsn === null ? null : formatLsn(lsn)));
   const { rows } = await sql<Row & { readonly is_dead: boolean }>`
-    with gone as (
-      delete from walhook.webhook_queue
-      where webhook_id = ${webhookId} and delivery_id <> all(${claimed}::text[])
+    with ${cancelledRows(
+      sql`webhook_id = ${webhookId} and delivery_id <> all(${claimed}::text[])
         and (${docname}::text is null or docname = ${docname})
         and (${deliveryId}::text is null or delivery_id = ${deliveryId})
         and (${since}::timestamptz is null or commit_time >= ${since}::timestamptz)
         and (${until}::timestamptz is null or commit_time < ${until}::timestamptz)
         and (${fromLsn}::pg_lsn is null or commit_lsn >= ${fromLsn}::pg_lsn)
-        and (${toLsn}::pg_lsn is null or commit_lsn <= ${toLsn}::pg_lsn)
-      returning delivery_id, attempts, webhook_id, webhook, doctype, docname, old_docname, docevent, source, commit_lsn,
-        xid, commit_time, is_barrier, is_dead, holds_lane
-    ), logged as (
-      insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname,
-        docevent, source, outcome, error, lsn, xid, commit_time)
-      select clock_timestamp(), delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source,
-        'cancelled', ${`${requestedBy} cancelled it`}, commit_lsn, xid, commit_time
-      from gone
-    )
+        and (${toLsn}::pg_lsn is null or commit_lsn <= ${toLsn}::pg_lsn)`,
+      `${requestedBy} cancelled it`,
+    )}
     select docname, old_docname, is_barrier, is_dead, holds_lane from gone`.execute(trx);
   const inLanes = rows.filter(({ is_dead, holds_lane }) => !is_dead || holds_lane);
   return { delta: -inLanes.length, changes: toChanges(webhookId, inLanes) };
 }
 
 /**
- * Does what somebody asked for about dead letters, inside the checkpoint that passes the request: replayed ones
- * begin their schedule anew, cancelled ones leave the queue with a log row.
- *
+ * Dead letters begin their schedule anew, inside the checkpoint that passes the request.
  * @param claimed deliveries that this process is dealing with: none of them was dead when the request was made
  */
-async function applyRepair(trx: Kysely<Database>, repair: Repair, claimed: readonly string[]): Promise<Repaired> {
-  const chosen = sql`
-    webhook_id = ${repair.webhookId} and is_dead and delivery_id <> all(${claimed}::text[])
-      and (${repair.docname}::text is null or docname = ${repair.docname})
-      and (${repair.deliveryId}::text is null or delivery_id = ${repair.deliveryId})`;
-  const { rows } =
-    repair.kind === "replay"
-      ? await sql<Row>`
-          with mended as (
-            select delivery_id, holds_lane from walhook.webhook_queue
-            where ${chosen} and (body is not null or change is not null) for update
-          )
-          update walhook.webhook_queue q
-          set is_dead = false, holds_lane = false, attempts = 0, source = 'replay',
-              due_at = case when q.is_ordered then null else now() end
-          from mended
-          where q.delivery_id = mended.delivery_id
-          returning q.docname, q.old_docname, q.is_barrier, mended.holds_lane`.execute(trx)
-      : await sql<Row>`
-          with gone as (
-            delete from walhook.webhook_queue where ${chosen}
-            returning delivery_id, attempts, webhook_id, webhook, doctype, docname, old_docname, docevent, source, commit_lsn,
-              xid, commit_time, is_barrier, holds_lane
-          ), logged as (
-            insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname,
-              docevent, source, outcome, error, lsn, xid, commit_time)
-            select clock_timestamp(), delivery_id, attempts, webhook_id, webhook, doctype, docname, docevent, source,
-              'cancelled', ${`${repair.requestedBy} cancelled this dead letter`}, commit_lsn, xid, commit_time
-            from gone
-          )
-          select docname, old_docname, is_barrier, holds_lane from gone`.execute(trx);
-  const holders = rows.filter(({ holds_lane }) => holds_lane).length;
-  return {
-    delta: repair.kind === "replay" ? rows.length - holders : -holders,
-    changes: toChanges(repair.webhookId, rows),
-  };
+async function replayDeadLetters(trx: Kysely<Database>, repair: Repair, claimed: readonly string[]): Promise<Repaired> {
+  const { rows } = await sql<Row>`
+    with mended as (
+      select delivery_id, holds_lane from walhook.webhook_queue
+      where ${deadLetters(repair, claimed)} and (body is not null or change is not null) for update
+    )
+    update walhook.webhook_queue q
+    set is_dead = false, holds_lane = false, attempts = 0, source = 'replay',
+        due_at = case when q.is_ordered then null else now() end
+    from mended
+    where q.delivery_id = mended.delivery_id
+    returning q.docname, q.old_docname, q.is_barrier, mended.holds_lane`.execute(trx);
+  return { delta: rows.length - countHolders(rows), changes: toChanges(repair.webhookId, rows) };
+}
+
+/** Dead letters leave the queue with a log row. */
+async function cancelDeadLetters(trx: Kysely<Database>, repair: Repair, claimed: readonly string[]): Promise<Repaired> {
+  const { rows } = await sql<Row>`
+    with ${cancelledRows(deadLetters(repair, claimed), `${repair.requestedBy} cancelled this dead letter`)}
+    select docname, old_docname, is_barrier, holds_lane from gone`.execute(trx);
+  return { delta: -countHolders(rows), changes: toChanges(repair.webhookId, rows) };
+}
+
+function deadLetters({ webhookId, docname, deliveryId }: Repair, claimed: readonly string[]): RawBuilder<unknown> {
+  return sql`
+    webhook_id = ${webhookId} and is_dead and delivery_id <> all(${claimed}::text[])
+      and (${docname}::text is null or docname = ${docname})
+      and (${deliveryId}::text is null or delivery_id = ${deliveryId})`;
+}
+
+function countHolders(rows: readonly Row[]): number {
+  return rows.filter(({ holds_lane }) => holds_lane).length;
 }
 
 /** Webhooks that hold nothing any more: what waited behind their dead letters goes on. */
