@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
@@ -16,4 +17,29 @@ describe("a page of the documentation", () => {
     const named = [...text.matchAll(/\b(?:test|src|torture|bench|demo|sql|docs)\/[\w./-]+\.(?:ts|mjs|sql|md|svg)\b/g)];
     expect(named.map(([path]) => path).filter((path) => !existsSync(`${ROOT}${path}`))).toEqual([]);
   });
+
+  it.each(pages)("%s links to pages, and places in them, that are there", (page) => {
+    const text = readFileSync(`${ROOT}${page}`, "utf8").replaceAll(/^```[^]*?^```/gm, "");
+    const links = [...text.matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)].map(([, link = ""]) => link);
+    const broken = links.filter((link) => {
+      const [path = "", place] = link.split("#");
+      const target = path === "" ? page : normalize(join(dirname(page), path));
+      if (!existsSync(`${ROOT}${target}`)) return true;
+      return place !== undefined && !placesOf(readFileSync(`${ROOT}${target}`, "utf8")).has(place);
+    });
+    expect(broken).toEqual([]);
+  });
 });
+
+/** The anchors of a page's headings, as GitHub makes them. */
+function placesOf(text: string): ReadonlySet<string> {
+  const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => heading);
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\p{M}_ -]/gu, "")
+        .replaceAll(" ", "-"),
+    ),
+  );
+}
