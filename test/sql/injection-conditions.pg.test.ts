@@ -91,7 +91,7 @@ describe("a condition that calls what is dangerous is refused, or fails by itsel
     }
     await system.startBridge();
     await system.app("insert into orders values (1, 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!')");
-    for (const [number, [condition]] of CONDITIONS.entries()) {
+    for (const [number, [condition, expected]] of CONDITIONS.entries()) {
       if (became.has(condition)) continue;
       const name = `c${number}`;
       const words = await eventually(
@@ -106,7 +106,10 @@ describe("a condition that calls what is dangerous is refused, or fails by itsel
             [name],
           );
           const found = (logged ?? waiting)?.["words"];
-          if (typeof found === "string") return found;
+          // On a busy machine any of them may be late at first, which is no harm either: it is asked again.
+          if (typeof found === "string") {
+            return found.includes("did not answer in time") && !expected.test(found) ? null : found;
+          }
           const [row] = await system.look(
             "select confirmed_flush_lsn > pg_current_wal_lsn() - 1000::numeric as done from pg_replication_slots where database = $1",
             [system.db.name],
@@ -120,8 +123,7 @@ describe("a condition that calls what is dangerous is refused, or fails by itsel
   }, 90_000);
 
   it.each(CONDITIONS)("%s", (condition, words) => {
-    // On a busy machine any of them may be late, which is no harm either.
-    expect(became.get(condition)).toMatch(new RegExp(`${words.source}|the condition did not answer in time`));
+    expect(became.get(condition)).toMatch(words);
   });
 
   it("nothing is gone, planted or counted, nobody was stopped, and the others are served", async () => {
