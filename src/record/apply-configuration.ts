@@ -1,7 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import { cancelledRows } from "./cancelled-rows.ts";
-import type { ConfigurationEffect } from "./tracker.ts";
+import type { ConfigurationEffect } from "./checkpoint-plan.ts";
 
 /**
  * Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each.

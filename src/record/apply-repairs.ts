@@ -4,7 +4,7 @@ import type { Repair } from "../match/repair.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { cancelledRows } from "./cancelled-rows.ts";
 import type { LaneChange } from "./release-lanes.ts";
-import type { ConfigurationEffect } from "./tracker.ts";
+import type { ConfigurationEffect } from "./checkpoint-plan.ts";
 
 /** What a repair did to the queue. */
 interface Repaired {

@@ -1,9 +1,8 @@
 import { sql, type Kysely } from "kysely";
 import type { Gap } from "../slot/gap.ts";
 import type { Position } from "../decode/position.ts";
-import type { Database } from "../db/schema.ts";
+import type { Database, WebhookDefinition } from "../db/schema.ts";
 import { classify, EXIT_CODES, WalhookError } from "../errors.ts";
-import type { Definition } from "../match/in-force.ts";
 import { formatLsn, parseLsn, type Lsn } from "../replication/lsn.ts";
 
 /** Where to go on, as the last checkpoint left it. */
@@ -11,7 +10,7 @@ export interface Resumption {
   readonly epoch: bigint;
   readonly position: Position;
   readonly flushLsn: Lsn;
-  readonly inForce: ReadonlyMap<number, Definition>;
+  readonly inForce: ReadonlyMap<number, WebhookDefinition>;
 }
 
 /**

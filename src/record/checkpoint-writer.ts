@@ -12,7 +12,7 @@ import { copyToQueue, queueDueAtMs } from "./queue-copy.ts";
 import { lanesToRelease, releaseLanes, type LaneChange } from "./release-lanes.ts";
 import { rollUp } from "./rollup.ts";
 import { appendRollup } from "./rollup-copy.ts";
-import type { CheckpointPlan, QueueState } from "./tracker.ts";
+import type { CheckpointPlan, QueueState } from "./checkpoint-plan.ts";
 import { writeBackfills } from "./write-backfills.ts";
 
 /** How the number of rows in the queue changed, by webhook. */

@@ -29,7 +29,8 @@ import type { QueueDelta } from "./checkpoint-writer.ts";
 import { Gate } from "../deliver/gate.ts";
 import type { Durable } from "./recorder.ts";
 import { showInvalid } from "./show-invalid.ts";
-import { Tracker, type ConfigurationEffect } from "./tracker.ts";
+import type { ConfigurationEffect } from "./checkpoint-plan.ts";
+import { Tracker } from "./tracker.ts";
 import { disableWebhook, readHealth, writeHealth } from "./webhook-health.ts";
 
 /** With so many in the queue a webhook gets no more of what is not live. */

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { DOC_EVENT_NUMBERS } from "../events/doc-event.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { copyBytes, copyMicroseconds, copyRows, copyText, copyTime, NULL } from "./copy-text.ts";
-import type { QueueState } from "./tracker.ts";
+import type { QueueState } from "./checkpoint-plan.ts";
 
 const COLUMNS = [
   "delivery_id",

@@ -3,7 +3,8 @@ import type { Lsn } from "../replication/lsn.ts";
 import type { Claims } from "../deliver/claims.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { CheckpointWriter, QueueDelta } from "./checkpoint-writer.ts";
-import type { CheckpointPlan, ConfigurationEffect, Tracker } from "./tracker.ts";
+import type { CheckpointPlan, ConfigurationEffect } from "./checkpoint-plan.ts";
+import type { Tracker } from "./tracker.ts";
 
 export interface RecorderOptions {
   readonly tracker: Tracker;

@@ -2,7 +2,7 @@ import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { Delivery } from "../render/delivery.ts";
-import type { CheckpointPlan, QueueState } from "./tracker.ts";
+import type { CheckpointPlan, QueueState } from "./checkpoint-plan.ts";
 
 /** Who left a lane, or was added to it. */
 export interface LaneChange {

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { begin, CLOSED, note, type Breaker } from "../../src/deliver/breaker.ts";
 import { HealthBook } from "../../src/deliver/health-book.ts";
 import { Health } from "../../src/deliver/health.ts";
-import { InForce, type Definition } from "../../src/match/in-force.ts";
+import type { WebhookDefinition } from "../../src/db/schema.ts";
+import { InForce } from "../../src/match/in-force.ts";
 import type { Webhook } from "../../src/match/webhook.ts";
 
 const DAY = 86_400_000;
@@ -10,7 +11,9 @@ const OPEN: Breaker = { kind: "open", sinceMs: 0, untilMs: 5_000, openMs: 5_000,
 
 const inForce = (enabled: boolean): InForce =>
   new InForce(
-    new Map<number, Definition>([[1, { webhook: { id: "1", enabled: enabled ? "t" : "f" }, headers: [], data: [] }]]),
+    new Map<number, WebhookDefinition>([
+      [1, { webhook: { id: "1", enabled: enabled ? "t" : "f" }, headers: [], data: [] }],
+    ]),
   );
 const webhook = inForce(true).webhooks.get(1) as Webhook;
 

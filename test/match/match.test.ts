@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RowChange } from "../../src/decode/row-change.ts";
 import { docEvents } from "../../src/events/doc-events.ts";
-import type { Definition } from "../../src/match/in-force.ts";
+import type { WebhookDefinition } from "../../src/db/schema.ts";
 import { InForce } from "../../src/match/in-force.ts";
 import { match } from "../../src/match/match.ts";
 import type { Question, Verdict } from "../../src/match/question.ts";
@@ -10,7 +10,7 @@ import { deleted, eventOf, inserted, order, ORDERS, updated } from "../render/ch
 const WEBHOOKS = 2000;
 const EVENTS = 120;
 
-function definitionOf(id: number): Definition {
+function definitionOf(id: number): WebhookDefinition {
   const condition = { condition_function: `c${id}`, condition_columns: "{id}", condition_uses_old: "f" };
   const webhook = { id: String(id), name: `w${id}`, doctype_oid: String(ORDERS.oid), webhook_docevent: "after_insert" };
   return { webhook: { ...webhook, enabled: "t", ...condition }, headers: [], data: [], secret: null };
@@ -39,8 +39,8 @@ describe("many webhooks on one table", () => {
   });
 
   it("that read the same columns of the same events ask with the same arrays, others with their own", async () => {
-    const third: Definition = definitionOf(3);
-    const reads = (id: number, columns: string): Definition => ({
+    const third: WebhookDefinition = definitionOf(3);
+    const reads = (id: number, columns: string): WebhookDefinition => ({
       ...definitionOf(id),
       webhook: { ...definitionOf(id).webhook, condition_columns: columns },
     });
@@ -71,7 +71,7 @@ describe("many webhooks on one table", () => {
 });
 
 describe("a change that a webhook does not take", () => {
-  const plain = (id: number, row: Readonly<Record<string, string>>): readonly [number, Definition] => [
+  const plain = (id: number, row: Readonly<Record<string, string>>): readonly [number, WebhookDefinition] => [
     id,
     {
       webhook: { id: String(id), name: `w${id}`, doctype_oid: String(ORDERS.oid), enabled: "t", ...row },
@@ -92,7 +92,7 @@ describe("a change that a webhook does not take", () => {
     { ...inserted(order({ id: "3" }), { ...ORDERS, oid: 77 }), ...at(4, 0) },
   ];
   const all = changes.flatMap((change) => docEvents(change));
-  const tell = async (...definitions: (readonly [number, Definition])[]): Promise<readonly string[]> =>
+  const tell = async (...definitions: (readonly [number, WebhookDefinition])[]): Promise<readonly string[]> =>
     (await match(all, new InForce(new Map(definitions)), new Map(), nobody)).map(
       (found) => `${found.event.docname} w${found.webhook.id} ${"reason" in found ? found.reason : found.kind}`,
     );
@@ -141,7 +141,7 @@ describe("a change that a webhook does not take", () => {
 
 describe("a condition that does not hold", () => {
   it("is told, with FALSE and NULL apart, of a webhook that keeps decisions, and leaves nothing behind of another", async () => {
-    const asked = (id: number, row: Readonly<Record<string, string>>): readonly [number, Definition] => [
+    const asked = (id: number, row: Readonly<Record<string, string>>): readonly [number, WebhookDefinition] => [
       id,
       { ...definitionOf(id), webhook: { ...definitionOf(id).webhook, ...row } },
     ];

@@ -8,7 +8,7 @@ import { unsentRecord } from "../../src/deliver/attempt-record.ts";
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
 import { takeOver } from "../../src/record/bridge-row.ts";
 import { CheckpointWriter } from "../../src/record/checkpoint-writer.ts";
-import type { CheckpointPlan, QueueState } from "../../src/record/tracker.ts";
+import type { CheckpointPlan, QueueState } from "../../src/record/checkpoint-plan.ts";
 import { createDatabase, createPool, type TestDatabase } from "../support/database.ts";
 
 let database: TestDatabase;

@@ -1,6 +1,7 @@
 import type { Chunk } from "../../src/decode/chunk.ts";
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
-import { Tracker, type ConfigurationEffect } from "../../src/record/tracker.ts";
+import type { ConfigurationEffect } from "../../src/record/checkpoint-plan.ts";
+import { Tracker } from "../../src/record/tracker.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
 import type { SimulatedDatabase, StoredCursor } from "./cursor-simulation-database.ts";
 import { DEAD, DELIVERED, DELIVERIES, RETRY } from "./cursor-simulation-deliveries.ts";

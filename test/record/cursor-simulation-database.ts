@@ -3,7 +3,7 @@ import type { GapFacts } from "../../src/slot/gap-facts.ts";
 import { START, type Position } from "../../src/decode/position.ts";
 import type { AttemptRecord } from "../../src/deliver/attempt-record.ts";
 import type { Ticket } from "../../src/deliver/ticket.ts";
-import type { CheckpointPlan } from "../../src/record/tracker.ts";
+import type { CheckpointPlan } from "../../src/record/checkpoint-plan.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
 import { MAX_DELIVERIES, MAX_TRANSACTIONS, type SimulatedWal, lsnAt, placeOf } from "./cursor-simulation-wal.ts";
 

@@ -1,4 +1,5 @@
-import type { Tracker, CheckpointPlan } from "../../src/record/tracker.ts";
+import type { CheckpointPlan } from "../../src/record/checkpoint-plan.ts";
+import type { Tracker } from "../../src/record/tracker.ts";
 import { Acknowledger } from "../../src/replication/acknowledger.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
 import type { SimulatedDatabase } from "./cursor-simulation-database.ts";

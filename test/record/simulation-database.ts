@@ -1,7 +1,7 @@
 import { comparePositions, START, type Position } from "../../src/decode/position.ts";
 import { queueDueAtMs } from "../../src/record/queue-copy.ts";
 import { lanesToRelease } from "../../src/record/release-lanes.ts";
-import type { CheckpointPlan, QueueState } from "../../src/record/tracker.ts";
+import type { CheckpointPlan, QueueState } from "../../src/record/checkpoint-plan.ts";
 import type { Mutant } from "./simulation-mutants.ts";
 import { conflicts, UNORDERED, type Change, type SimulatedRepair } from "./simulation-wal.ts";
 

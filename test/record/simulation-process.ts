@@ -2,7 +2,8 @@ import { comparePositions } from "../../src/decode/position.ts";
 import { unsentRecord } from "../../src/deliver/attempt-record.ts";
 import { Lanes, laneKeys } from "../../src/deliver/lanes.ts";
 import type { Ticket } from "../../src/deliver/ticket.ts";
-import { Tracker, type CheckpointPlan } from "../../src/record/tracker.ts";
+import type { CheckpointPlan } from "../../src/record/checkpoint-plan.ts";
+import { Tracker } from "../../src/record/tracker.ts";
 import type { SimulatedDatabase } from "./simulation-database.ts";
 import type { Mutant } from "./simulation-mutants.ts";
 import {

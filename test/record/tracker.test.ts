@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { batchOf } from "../../src/deliver/parcel.ts";
 import { newTicket, type Ticket } from "../../src/deliver/ticket.ts";
-import { Tracker, type CheckpointPlan } from "../../src/record/tracker.ts";
+import type { CheckpointPlan } from "../../src/record/checkpoint-plan.ts";
+import { Tracker } from "../../src/record/tracker.ts";
 
 const GRACE_MS = 1_000;
 let tracker: Tracker;
