@@ -11,7 +11,7 @@ export const MUTANTS: readonly Patch[] = [
   },
   {
     name: "acknowledges what was only received",
-    file: "replication/replication-stream.js",
+    file: "replication/library-stream.js",
     find: 'if (frame.kind === "data")\n                this.#heldBytes += weightOf(frame);',
     replace: `if (frame.kind === "data") {
       this.#heldBytes += weightOf(frame);
