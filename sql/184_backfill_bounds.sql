@@ -16,6 +16,57 @@ comment on column walhook.backfill_watermark.side is 'low or high.';
 
 -- Reading ------------------------------------------------------------------------------------------------------------------
 
+create or replace function walhook.key_bound(doctype_oid oid, key smallint[], side text, edge jsonb) returns text
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Strategies of a B-tree: https://www.postgresql.org/docs/current/btree.html
+  outer_strategy constant smallint := case side when 'until' then 1 else 5 end;
+  inner_strategy constant smallint := case side when 'until' then 2 when 'from' then 4 else 5 end;
+  columns text[];
+  edges text[];
+  stricts text[];
+  lasts text[];
+  equals text[];
+  leading_operator text;
+  result text;
+begin
+  -- By the operators of the key's index, which whoever asks may not have in their search_path: there another > may be found.
+  select array_agg(format('doc.%I', a.attname) order by k.place),
+         array_agg(format('%L::%s', edge ->> (k.place - 1)::integer, format_type(a.atttypid, a.atttypmod)) order by k.place),
+         array_agg(walhook.btree_operator(i.indclass[k.place - 1], outer_strategy) order by k.place),
+         array_agg(walhook.btree_operator(i.indclass[k.place - 1], inner_strategy) order by k.place),
+         array_agg(walhook.btree_operator(i.indclass[k.place - 1], 3::smallint) order by k.place),
+         max(walhook.btree_operator(i.indclass[0], (case side when 'until' then 2 else 4 end)::smallint))
+    into columns, edges, stricts, lasts, equals, leading_operator
+    from unnest(key) with ordinality as k (attnum, place)
+    join pg_attribute a on a.attrelid = doctype_oid and a.attnum = k.attnum
+    join pg_index i on i.indrelid = doctype_oid and i.indisprimary;
+  if lasts[1] = all (lasts) then
+    return format('row(%s) %s row(%s)', array_to_string(columns, ', '), lasts[1], array_to_string(edges, ', '));
+  end if;
+  -- A comparison of rows has one operator. The first column's part lets the index be entered at its place.
+  result := format('%s %s %s', columns[cardinality(key)], lasts[cardinality(key)], edges[cardinality(key)]);
+  for n in reverse cardinality(key) - 1 .. 1 loop
+    result := format('(%1$s %2$s %4$s or %1$s %3$s %4$s and %5$s)', columns[n], stricts[n], equals[n], edges[n], result);
+  end loop;
+  return format('%s %s %s and %s', columns[1], leading_operator, edges[1], result);
+end $$;
+comment on function walhook.key_bound(oid, smallint[], text, jsonb) is
+  'A condition on doc: rows after a key, from it on, or until it, in the order of the primary key.';
+
+create or replace function walhook.btree_operator(operator_class oid, strategy smallint) returns text
+  language sql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+  select format('operator(%I.%s)', n.nspname, o.oprname)
+    from pg_opclass c
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype and m.amopstrategy = strategy and m.amoppurpose = 's'
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+   where c.oid = operator_class
+$$;
+comment on function walhook.btree_operator(oid, smallint) is 'The operator of a B-tree operator class for a strategy: 1 <, 2 <=, 3 =, 4 >=, 5 >.';
+
 create or replace function walhook.backfill_queries(doctype_oid oid, key smallint[], condition text, input jsonb,
     out description json, out scan text, out following text, out first text, out last text, out top text, out count text)
   language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
@@ -50,15 +101,8 @@ begin
          string_agg(format('pg_catalog.format(''%%s'', doc.%I)', a.attname), ', ' order by k.place)
     into keys, descending, key_texts
     from unnest(key) with ordinality as k (attnum, place) join pg_attribute a on a.attrelid = doctype_oid and a.attnum = k.attnum;
-  for bound in
-    select b.sign, string_agg(format('%L::%s', input -> b.name ->> (k.place - 1)::integer, format_type(a.atttypid, a.atttypmod)), ', ' order by k.place) as edge
-      from (values ('after', '>'), ('from', '>='), ('until', '<=')) b (name, sign)
-      cross join lateral unnest(key) with ordinality as k (attnum, place)
-      join pg_attribute a on a.attrelid = doctype_oid and a.attnum = k.attnum
-     where jsonb_typeof(input -> b.name) = 'array'
-     group by b.name, b.sign
-  loop
-    bounds := bounds || format(' and row(%s) %s row(%s)', keys, bound.sign, bound.edge);
+  for bound in select b.name from (values ('after'), ('from'), ('until')) b (name) where jsonb_typeof(input -> b.name) = 'array' loop
+    bounds := bounds || ' and ' || walhook.key_bound(doctype_oid, key, bound.name, input -> bound.name);
   end loop;
   scan := format('select array[%s]::pg_catalog.text[] as key, case when %s then array['''', %s]::pg_catalog.text[] end as row from %s as doc where %s order by %s',
     key_texts, meant, texts, source, bounds, keys);
@@ -106,6 +150,28 @@ $$;
 comment on function walhook.fit_row(text[], bigint) is
   'A row whose longest values are left out where they are more bytes than that together; its first element lists their places.';
 
+create or replace function walhook.lock_for_reading(doctype_oid oid) returns void
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  name text;
+begin
+  for tries in 1..3 loop
+    -- As the catalog has it at this moment, not as this statement sees it.
+    name := doctype_oid::regclass::text;
+    exit when name ~ '^[0-9]+$';
+    begin
+      execute format('select from %s limit 0', name);
+      return;
+    exception when undefined_table then
+      null; -- Renamed, or dropped, while this waited for its lock.
+    end;
+  end loop;
+  raise exception 'the table is gone' using errcode = 'undefined_table', hint = 'There is nothing left to send: walhook.cancel_backfill.';
+end $$;
+comment on function walhook.lock_for_reading(oid) is
+  'Waits for whoever changes a table, and keeps its definition as it is until the transaction ends. What is to be seen must be asked by a later statement: to one that began before a TRUNCATE or a rewrite was committed, the table is empty.';
+
 create or replace function walhook.is_of_row(code text) returns boolean
   language sql immutable security invoker set search_path = pg_catalog, pg_temp
 as $$
@@ -126,10 +192,14 @@ declare
   found_row record;
   value text[];
   reached text[];
-  bad text[];
+  next_key text[];
   row_count integer := 0;
   byte_count bigint := 0;
 begin
+  if input ->> 'what' = 'lock' then
+    perform walhook.lock_for_reading(doctype_oid);
+    return;
+  end if;
   select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
   other := case input ->> 'what' when 'first' then query.first when 'last' then query.last when 'top' then query.top when 'count' then query.count end;
   -- From here on names are looked up as whoever asked for the backfill meant them; so those of this function say where they are.
@@ -148,51 +218,68 @@ begin
   -- In the order of the key's index: a sort would read all of the table for each chunk.
   perform pg_catalog.set_config('enable_sort', 'off', true), pg_catalog.set_config('enable_incremental_sort', 'off', true);
   return next array['table', query.description::pg_catalog.text];
+  begin
+    open rows_read no scroll for execute query.scan;
+    loop
+      -- One by one: a loop over a query would fetch fifty at a time, however large.
+      fetch rows_read into found_row;
+      if not found then
+        return next array['end'];
+        return;
+      end if;
+      reached := found_row.key;
+      if found_row.row is not null then
+        value := found_row.row;
+        if pg_catalog.pg_column_size(value) operator(pg_catalog.>) most_bytes then value := walhook.fit_row(value, most_bytes); end if;
+        row_count := row_count operator(pg_catalog.+) 1;
+        byte_count := byte_count operator(pg_catalog.+) pg_catalog.pg_column_size(value);
+        return next value;
+      end if;
+      if row_count operator(pg_catalog.>=) 500 or byte_count operator(pg_catalog.>=) 4194304::pg_catalog.int8
+        or pg_catalog.clock_timestamp() operator(pg_catalog.>=) stop_at then
+        return next pg_catalog.array_prepend('at', reached);
+        return;
+      end if;
+    end loop;
+  exception when others then
+    if not walhook.is_of_row(sqlstate) then raise; end if;
+  end;
+
+  -- Some row's condition or one of its values has failed, and whose it is nobody can tell: a plan over partitions computes what
+  -- comes from each of them ahead of its turn. So each row is asked for by itself, and one that fails harms itself alone.
   loop
+    input := walhook.backfill_reached(input, reached);
+    select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
+    execute query.following into next_key;
+    if next_key is null then
+      return next array['end'];
+      return;
+    end if;
     begin
-      open rows_read no scroll for execute query.scan;
-      loop
-        -- One by one: a loop over a query would fetch fifty at a time, however large.
-        fetch rows_read into found_row;
-        if not found then
-          return next array['end'];
-          return;
-        end if;
-        reached := found_row.key;
-        if found_row.row is not null then
-          value := found_row.row;
-          if pg_catalog.pg_column_size(value) operator(pg_catalog.>) most_bytes then value := walhook.fit_row(value, most_bytes); end if;
-          row_count := row_count operator(pg_catalog.+) 1;
-          byte_count := byte_count operator(pg_catalog.+) pg_catalog.pg_column_size(value);
-          return next value;
-        end if;
-        if row_count operator(pg_catalog.>=) 500 or byte_count operator(pg_catalog.>=) 4194304::pg_catalog.int8
-          or pg_catalog.clock_timestamp() operator(pg_catalog.>=) stop_at then
-          return next pg_catalog.array_prepend('at', reached);
-          return;
-        end if;
-      end loop;
+      select q.* into query from walhook.backfill_queries(doctype_oid, key, condition,
+        pg_catalog.jsonb_build_object('from', pg_catalog.to_jsonb(next_key), 'until', pg_catalog.to_jsonb(next_key))) q;
+      execute query.scan into found_row;
+      value := found_row.row;
+      if pg_catalog.pg_column_size(value) operator(pg_catalog.>) most_bytes then value := walhook.fit_row(value, most_bytes); end if;
     exception when others then
       if not walhook.is_of_row(sqlstate) then raise; end if;
-      -- It is the next row's: its condition, or one of its values. It harms that row alone.
-      input := walhook.backfill_reached(input, reached);
-      select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
-      execute query.following into bad;
-      if bad is null then raise; end if;
-      return next pg_catalog.array_prepend('error', pg_catalog.array_prepend(sqlerrm, bad));
-      reached := bad;
-      row_count := row_count operator(pg_catalog.+) 1;
-      input := walhook.backfill_reached(input, reached);
-      select q.* into query from walhook.backfill_queries(doctype_oid, key, condition, input) q;
+      value := pg_catalog.array_prepend('error', pg_catalog.array_prepend(sqlerrm, next_key));
     end;
-    if row_count operator(pg_catalog.>=) 500 or pg_catalog.clock_timestamp() operator(pg_catalog.>=) stop_at then
+    reached := next_key;
+    if value is not null then
+      row_count := row_count operator(pg_catalog.+) 1;
+      byte_count := byte_count operator(pg_catalog.+) pg_catalog.pg_column_size(value);
+      return next value;
+    end if;
+    if row_count operator(pg_catalog.>=) 500 or byte_count operator(pg_catalog.>=) 4194304::pg_catalog.int8
+      or pg_catalog.clock_timestamp() operator(pg_catalog.>=) stop_at then
       return next pg_catalog.array_prepend('at', reached);
       return;
     end if;
   end loop;
 end $$;
 comment on function walhook.scan_backfill(oid, smallint[], text, text, jsonb) is
-  'Reads rows for a backfill as its caller: what is rows, first, last, top or count. Rows come until there are 500, or 4 MiB of them, or a second is over, each behind a first element that lists the places of values that were left out since it is above most bytes; a row that cannot be read comes as error, message, key. Before them stands table, JSON; behind them at, key, or end.';
+  'Reads rows for a backfill as its caller: what is lock, rows, first, last, top or count. Rows come until there are 500, or 4 MiB of them, or a second is over, each behind a first element that lists the places of values that were left out since it is above most bytes; a row that cannot be read comes as error, message, key. Before them stands table, JSON; behind them at, key, or end.';
 
 create or replace function walhook.create_backfill_function(number bigint, doctype_oid oid, condition text, path text) returns void
   language plpgsql security invoker set search_path = pg_catalog, pg_temp
@@ -248,7 +335,7 @@ begin
       hint = 'Cancel it, and ask for another one, by a condition for the rows that are not done.';
   end if;
   -- One that was begun before file 184: its function reads 500 rows at a time, and knows no key.
-  if what in ('first', 'top') then return; end if;
+  if what in ('lock', 'first', 'top') then return; end if;
   if what = 'count' then
     return query execute format('select array_prepend(''count'', r) from walhook_condition.b%s($1, $2) as r', number) using what, input;
     return;
@@ -274,6 +361,9 @@ as $$
 begin
   execute format('drop function if exists walhook_condition.b%s(text, jsonb)', number);
   execute format('drop function if exists walhook_condition.b%s(jsonb)', number);
+exception when dependent_objects_still_exist then
+  -- Whoever asked for it has made something of theirs depend on it: theirs to keep, and no reason to go on with it.
+  raise warning 'the function of backfill % stays: %', number, sqlerrm;
 end $$;
 
 -- Going on -----------------------------------------------------------------------------------------------------------------
@@ -336,7 +426,8 @@ comment on column walhook.backfill_progress.error is 'Why it failed, and what to
 comment on column walhook.backfill_progress.waits_for is 'Why nothing moves, and what would change that; NULL: it moves.';
 
 revoke all on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]),
-  walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.scan_backfill(oid, smallint[], text, text, jsonb), walhook.read_backfill(bigint, text, jsonb) from public;
+  walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.key_bound(oid, smallint[], text, jsonb), walhook.btree_operator(oid, smallint),
+  walhook.lock_for_reading(oid), walhook.scan_backfill(oid, smallint[], text, text, jsonb), walhook.read_backfill(bigint, text, jsonb) from public;
 
 do $$
 begin
@@ -344,7 +435,8 @@ begin
     'grant execute on function walhook.read_backfill(bigint, text, jsonb) to walhook_bridge',
     'grant execute on function walhook.fit_row(text[], bigint) to walhook_sandbox',
     'grant execute on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]), '
-      'walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.scan_backfill(oid, smallint[], text, text, jsonb) to walhook_admin',
+      'walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.key_bound(oid, smallint[], text, jsonb), walhook.btree_operator(oid, smallint), '
+      'walhook.lock_for_reading(oid), walhook.scan_backfill(oid, smallint[], text, text, jsonb) to walhook_admin',
     'grant update (wanted, resumes) on walhook.backfill_request to walhook_admin',
     'grant select (waits_for) on walhook.backfill_progress to walhook_monitor'
   ]);

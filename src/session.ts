@@ -1,7 +1,6 @@
 import type { Kysely } from "kysely";
 import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
-import { withBackfills } from "./backfill/with-backfills.ts";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { readBridgeSlot, requireUnmoved } from "./slot/bridge-slot.ts";
 import { connectionConfig } from "./db/connection.ts";
@@ -133,7 +132,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
           return { matched, read: await backfiller.follow(chunk, matched, matcher.inForce) };
         },
       }),
-      map(({ matched, read }) => withBackfills(orderChunks(matched, deliveryId, settings.maxBodyBytes), read)),
+      map(({ matched, read }) =>
+        backfiller.behind(orderChunks(matched, deliveryId, settings.maxBodyBytes), matched.matches, read),
+      ),
       concatMap((chunks) => inFlight.receiveAll(chunks, () => intake.closed)),
     );
     const intake = new Subscription();

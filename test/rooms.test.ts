@@ -21,7 +21,15 @@ const ROOMS = [
 ] as const;
 
 /** What any room may use: no idea of the pipe's. */
-const COMMON = ["config.ts", "errors.ts", "deferred.ts", "remember.ts", "to-microseconds.ts", "bridge-settings.ts"];
+const COMMON = [
+  "config.ts",
+  "errors.ts",
+  "deferred.ts",
+  "remember.ts",
+  "to-microseconds.ts",
+  "within.ts",
+  "bridge-settings.ts",
+];
 
 interface Import {
   readonly from: string;

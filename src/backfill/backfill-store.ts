@@ -1,5 +1,6 @@
 import type pg from "pg";
 import type { Key } from "./progress.ts";
+import { BackfillDelayed, ReadingFailed } from "./backfill-failure.ts";
 import { toReading, type Reading, type ReadTable } from "./read-rows.ts";
 import { Snapshot } from "./snapshot.ts";
 
@@ -120,8 +121,63 @@ export class BackfillStore {
   /**
    * With the rights of who asked for it, in a transaction that can write nothing: at most about a second, but for a condition
    * that takes longer for one row.
+   * @throws ReadingFailed what the reading itself met; BackfillDelayed its connection was lost
    */
-  async read(id: string, what: string, bounds: Bounds, within = "60s"): Promise<Reading & { snapshot: Snapshot }> {
+  read(id: string, what: string, bounds: Bounds, within = "60s"): Promise<Reading & { snapshot: Snapshot }> {
+    return this.#withClient(async (client) => {
+      try {
+        await client.query(
+          `begin isolation level read committed read only; set local statement_timeout = '${within}'; set local lock_timeout = '2s'`,
+        );
+        // First the lock, then what is seen: to a statement that began before a TRUNCATE or a rewrite, the table is empty.
+        await client.query("select from walhook.read_backfill($1, 'lock', '{}')", [id]);
+        // One statement, so one snapshot. The driver takes an array apart letter by letter: 240 ms for 8 MB, as JSON 7.
+        const { rows } = await client.query<{ seen: string; answer: (string | null)[] | null }>(
+          `select pg_current_snapshot()::text as seen, null::json as answer
+           union all
+           select null, to_json(r) from walhook.read_backfill($1, $2, $3) as r`,
+          [id, what, JSON.stringify({ ...bounds, most: this.#maxRowBytes })],
+        );
+        const answers = rows.map(({ answer }) => answer).filter((answer) => answer !== null);
+        return { ...toReading(answers), snapshot: new Snapshot(rows[0]?.seen ?? "") };
+      } catch (error) {
+        throw this.#signal.aborted ? error : await judged(client, error as Error);
+      } finally {
+        if (!this.#signal.aborted) await client.query("rollback; select pg_advisory_unlock_all()").catch(() => {});
+      }
+    });
+  }
+
+  /**
+   * Writes a watermark, which the stream meets at its commit. With synchronous replication a commit is in the WAL long
+   * before it is seen: what stands before a low one is seen once this returns, since all wait for the standby in order.
+   */
+  async mark(id: string, token: string, side: "low" | "high"): Promise<void> {
+    if (side === "high") return void (await this.#pool.query(MARK, [id, token, side]));
+    await this.#withClient(async (client) => {
+      await client.query("begin; set local synchronous_commit = remote_apply");
+      await client.query(MARK, [id, token, side]);
+      // Somebody who cancels the wait for the standby has it succeed, with a warning.
+      let warning: string | null = null;
+      const onNotice = ({
+        severity,
+        message,
+      }: {
+        severity?: string | undefined;
+        message?: string | undefined;
+      }): void => {
+        if (severity === "WARNING") warning = message ?? severity;
+      };
+      client.on("notice", onNotice);
+      await client.query("commit").finally(() => client.off("notice", onNotice));
+      if (warning !== null)
+        throw new BackfillDelayed(`the commit of its watermark was not waited for: ${String(warning)}`);
+    });
+  }
+
+  /** A connection for one piece of work, which is broken off where the backfills end. */
+  async #withClient<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    this.#signal.throwIfAborted();
     const client = await this.#pool.connect();
     let isReleased = false;
     const release = (isBroken: boolean): void => {
@@ -131,39 +187,15 @@ export class BackfillStore {
     const abort = (): void => release(true);
     this.#signal.addEventListener("abort", abort);
     try {
-      // All of it sees what the first question saw.
-      await client.query(
-        `begin isolation level repeatable read read only; set local statement_timeout = '${within}'; set local lock_timeout = '2s'`,
-      );
-      const [seen] = (await client.query<{ seen: string }>("select pg_current_snapshot()::text as seen")).rows;
-      // The driver takes an array apart letter by letter: 240 ms for 8 MB, as JSON 7.
-      const { rows } = await client.query<{ answer: (string | null)[] }>(
-        "select to_json(r) as answer from walhook.read_backfill($1, $2, $3) as r",
-        [id, what, JSON.stringify({ ...bounds, most: this.#maxRowBytes })],
-      );
-      return { ...toReading(rows.map(({ answer }) => answer)), snapshot: new Snapshot(seen?.seen ?? "") };
+      this.#signal.throwIfAborted();
+      const result = await work(client);
+      release(false);
+      return result;
+    } catch (error) {
+      release(!(error instanceof ReadingFailed || error instanceof BackfillDelayed));
+      throw error;
     } finally {
       this.#signal.removeEventListener("abort", abort);
-      if (!isReleased) await client.query("rollback; select pg_advisory_unlock_all()").catch(() => {});
-      release(false);
-    }
-  }
-
-  /**
-   * Writes a watermark, which the stream meets at its commit. With synchronous replication a commit is in the WAL long
-   * before it is seen: what stands before a low one is seen once this returns, since all wait for the standby in order.
-   */
-  async mark(id: string, token: string, side: "low" | "high"): Promise<void> {
-    if (side === "high") return void (await this.#pool.query(MARK, [id, token, side]));
-    const client = await this.#pool.connect();
-    try {
-      await client.query("begin; set local synchronous_commit = remote_apply");
-      await client.query(MARK, [id, token, side]);
-      await client.query("commit");
-      client.release();
-    } catch (error) {
-      client.release(true);
-      throw error;
     }
   }
 
@@ -202,5 +234,16 @@ export class BackfillStore {
       reason,
       this.#epoch,
     ]);
+  }
+}
+
+/** Whose it is that a reading failed: a condition may raise any code, so the connection is asked. */
+async function judged(client: pg.PoolClient, error: Error): Promise<Error> {
+  try {
+    await client.query("rollback");
+    const { rows } = await client.query<{ is_standby: boolean }>("select pg_is_in_recovery() as is_standby");
+    return rows[0]?.is_standby === true ? error : new ReadingFailed(error.message, { cause: error });
+  } catch {
+    return new BackfillDelayed(`the connection that reads was lost: ${error.message}`);
   }
 }

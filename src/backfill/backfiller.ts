@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import type { ConfigurationChange } from "../decode/chunk.ts";
@@ -7,17 +6,21 @@ import type { Conditions } from "../match/conditions.ts";
 import type { InForce } from "../match/in-force.ts";
 import type { Held } from "../match/match.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
+import type { Match } from "../match/match.ts";
+import type { Order } from "../render/delivery.ts";
 import type { DeliveryId } from "../render/delivery-id.ts";
-import { toMicroseconds } from "../to-microseconds.ts";
-import { backfillFailure, BackfillStopped } from "./backfill-failure.ts";
+import type { OrderChunk } from "../render/order-chunk.ts";
+import { backfillFailure } from "./backfill-failure.ts";
 import { forget, readChunk, type BackfillJob } from "./backfill-job.ts";
-import { backfillParts, type BackfillChunk } from "./backfill-parts.ts";
+import type { BackfillChunk } from "./backfill-parts.ts";
 import { BackfillStore, type Bounds, type StoredBackfill } from "./backfill-store.ts";
-import { matchRows } from "./match-rows.ts";
-import { NewerDeliveries } from "./newer-deliveries.ts";
+import { writeLowWatermark } from "./low-watermark.ts";
 import { describeTable, firstKey, openBackfill } from "./open-backfill.ts";
+import { meetWatermark } from "./meet-watermark.ts";
+import { Places } from "./places.ts";
 import type { Key, Progress } from "./progress.ts";
 import { Turns } from "./turns.ts";
+import { withBackfills } from "./with-backfills.ts";
 
 export interface BackfillerOptions {
   readonly pool: pg.Pool;
@@ -42,9 +45,9 @@ interface Wish {
 
 const WAIT_MS = 200;
 const TRY_AGAIN_MS = 1000;
-const MOST_TRIES = 12;
-/** How long those that were writing at the low watermark are waited for: a commit takes microseconds to be seen. */
-const SETTLE_MS = 2000;
+/** So many have a chunk in memory at once. */
+const MOST_AT_ONCE = 4;
+const NOTHING_READ: Iterable<BackfillChunk> = [];
 
 /**
  * Sends rows that exist, chunk by chunk. Behind each reading a watermark is written, a row of a published table; where it is
@@ -61,6 +64,7 @@ export class Backfiller {
   readonly #woken = new Set<string>();
   /** Two backfills of a webhook take turns: the row that is read later must be sent later. */
   readonly #turns = new Turns();
+  readonly #places = new Places(MOST_AT_ONCE);
   readonly #abort = new AbortController();
 
   constructor(options: BackfillerOptions) {
@@ -88,18 +92,38 @@ export class Backfiller {
     }
   }
 
-  /** Follows the stream: what comes behind this chunk. Costs nothing where there is no backfill. */
+  /** Follows the stream: what comes behind this chunk, for `behind`. */
   async follow(chunk: EventChunk, matched: MatchedChunk, inForce: InForce): Promise<Iterable<BackfillChunk>> {
-    for (const { newer } of this.#jobs.values()) newer?.note(matched.matches);
-    let found: Iterable<BackfillChunk> = [];
+    let found = NOTHING_READ;
     for (const change of chunk.configuration) {
+      if (change.table === "backfill_request") {
+        if (change.kind === "delete") this.#wishes.delete(change.row["id"] ?? "");
+        else this.#wish(change.row);
+      }
       if (change.kind === "delete") continue;
-      if (change.table === "backfill_request") this.#wish(change.row);
       // Each stands in a transaction of its own.
-      if (change.table === "backfill_watermark") found = await this.#meet(change, matched, inForce);
+      const job = change.table === "backfill_watermark" ? this.#jobs.get(change.row["backfill_id"] ?? "") : undefined;
+      if (job !== undefined) found = await meetWatermark(job, change.row, { matched, inForce, ...this.#options });
     }
     return found;
   }
+
+  /**
+   * The parts of a chunk, and behind them what `follow` has found. What each match became is noted as it is rendered: what could
+   * not be is sent by nobody, so no row is left to it. Costs nothing where there is no backfill.
+   */
+  behind(
+    parts: Iterable<OrderChunk>,
+    matches: readonly Match[],
+    read: Iterable<BackfillChunk>,
+  ): Iterable<OrderChunk | BackfillChunk> {
+    if (this.#jobs.size === 0 && read === NOTHING_READ) return parts;
+    return withBackfills(parts, matches, this.#note, read);
+  }
+
+  readonly #note = (match: Match, order: Order): void => {
+    for (const { newer } of this.#jobs.values()) newer?.note(match, order);
+  };
 
   #wish(row: ConfigurationChange["row"]): void {
     const id = row["id"] ?? "";
@@ -109,57 +133,6 @@ export class Backfiller {
     if (job !== undefined) job.wanted = wish.wanted;
     if (this.#running.has(id)) this.#woken.add(id);
     else this.#begin(id);
-  }
-
-  async #meet({ row }: ConfigurationChange, matched: MatchedChunk, inForce: InForce): Promise<Iterable<BackfillChunk>> {
-    const job = this.#jobs.get(row["backfill_id"] ?? "");
-    if (job === undefined) return [];
-    if (row["side"] === "low" && row["token"] === job.lowToken) {
-      job.newer = new NewerDeliveries(job.relation.oid, job.webhookId);
-    }
-    const read = job.chunk;
-    if (row["side"] !== "high" || read === null || read.token !== row["token"]) return [];
-    const unseen = job.newer?.unseen(read.snapshot) ?? null;
-    const webhook = inForce.webhooks.get(job.webhookId);
-    if (webhook !== undefined && webhook.doctypeOid !== read.relation.oid) {
-      read.durable.reject(new BackfillStopped("its webhook watches another table by now; cancel it"));
-      return [];
-    }
-    if (unseen === null) {
-      // To be read again, from a new low watermark on; that read sees what is undecided now.
-      forget(job);
-      read.durable.resolve();
-      return [];
-    }
-    const { commitLsn } = matched.position;
-    const transaction = { commitLsn, commitTimeUs: toMicroseconds(row["written_at"] ?? ""), xid: Number(row["xid"]) };
-    const { relation, reading, wasPending } = read;
-    const { conditions, held, deliveryId, maxBodyBytes } = this.#options;
-    const matches = await matchRows({
-      rows: reading.rows,
-      relation,
-      unseen,
-      transaction,
-      webhook,
-      conditions,
-      backfillId: job.id,
-      held: held(),
-    });
-    return backfillParts({
-      rows: reading.rows,
-      relation,
-      matches,
-      wasPending,
-      deliveryId,
-      maxBodyBytes,
-      position: matched.position,
-      before: job.progress,
-      reached: reading.isEnd ? job.until : reading.reached,
-      onLast: (progress) => {
-        job.progress = progress;
-        read.last = progress;
-      },
-    });
   }
 
   #begin(id: string): void {
@@ -180,10 +153,10 @@ export class Backfiller {
       const stored = await this.#stored(id);
       if (stored === null || stored.state === "done" || stored.state === "cancelled") return;
       const wish = this.#wishes.get(id) ?? stored;
-      if (wish.wanted === "cancel") return this.#store.end(id, "cancelled");
       const resumes = Math.max(wish.resumes, stored.resumes);
-      if (stored.state === "failed" && resumes <= (stored.state_resumes ?? 0)) return;
       try {
+        if (wish.wanted === "cancel") return await this.#store.end(id, "cancelled");
+        if (stored.state === "failed" && resumes <= (stored.state_resumes ?? 0)) return;
         if (stored.state === "failed") await this.#store.restart(id, resumes);
         return await this.#work(await openBackfill(this.#store, this.#options.pool, { id, stored, resumes }));
       } catch (error) {
@@ -215,18 +188,25 @@ export class Backfiller {
         await this.#sleep(WAIT_MS);
       } else if (
         job.until === null ||
-        (await this.#turns.take(webhookId, () => this.#sendChunk(job, job.until ?? [])))
+        (await this.#turns.take(webhookId, () => this.#sendNext(job, job.until ?? [])))
       ) {
         return this.#store.end(id, "done");
       }
     }
   }
 
+  /** While others have all places, nothing is remembered for it either. */
+  #sendNext(job: BackfillJob, until: Key): Promise<boolean> {
+    if (this.#places.isFull) forget(job);
+    return this.#places.take(() => this.#sendChunk(job, until));
+  }
+
   /** Reads a chunk and has it sent; resolves when that is durable. True: there is nothing more. */
   async #sendChunk(job: BackfillJob, until: Key): Promise<boolean> {
+    if (this.#abort.signal.aborted) return false;
     const { id, progress } = job;
     if (job.newer?.isLost === true) forget(job);
-    if (job.lowToken === null) await this.#remember(job);
+    if (job.lowToken === null) await writeLowWatermark(this.#store, job, this.#abort.signal);
     const [pending] = progress.pending;
     const bounds = pending === undefined ? await this.#bounds(job, until) : { from: pending, until: pending };
     if (this.#abort.signal.aborted) return false;
@@ -256,32 +236,18 @@ export class Backfiller {
     return from === null ? { until } : { from, until };
   }
 
-  /** From here on what the stream delivers is remembered; what came before, all readings see. */
-  async #remember(job: BackfillJob): Promise<void> {
-    job.lowToken = randomUUID();
-    await this.#store.mark(job.id, job.lowToken, "low");
-    // A commit is in the WAL a moment before it is seen.
-    const writers = new Set(await this.#store.writers(job.relation.oid));
-    const deadline = Date.now() + SETTLE_MS;
-    while (writers.size > 0 && Date.now() < deadline && !this.#abort.signal.aborted) {
-      await this.#sleep(2);
-      const present = await this.#store.writers(job.relation.oid);
-      for (const xid of writers) if (!present.includes(xid)) writers.delete(xid);
-    }
-  }
-
   /** One that is not in force yet is still to come in the stream. */
   async #isGone(webhookId: number): Promise<boolean> {
     if (this.#options.isThere(webhookId)) return false;
     return !(await this.#store.hasWebhook(webhookId));
   }
 
-  /** A commit is in the stream before everybody sees it, with synchronous replication long before. */
+  /** A commit is in the stream before everybody sees it, with synchronous replication long before; null: it is gone. */
   async #stored(id: string): Promise<StoredBackfill | null> {
-    for (let tries = 0; tries < MOST_TRIES && !this.#abort.signal.aborted; tries++) {
-      if (tries > 0) await this.#sleep(2 ** tries);
+    for (let tries = 0; !this.#abort.signal.aborted; tries++) {
       const stored = await this.#store.find(id);
-      if (stored !== null) return stored;
+      if (stored !== null || !this.#wishes.has(id)) return stored;
+      await this.#sleep(Math.min(2 ** tries, TRY_AGAIN_MS));
     }
     return null;
   }

@@ -5,14 +5,11 @@ import { docname } from "../events/docname.ts";
 import type { Conditions } from "../match/conditions.ts";
 import { match, type Held, type Match } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
-import type { Unseen } from "./newer-deliveries.ts";
 import type { ReadRow } from "./read-rows.ts";
 
 export interface RowsToMatch {
   readonly rows: readonly ReadRow[];
   readonly relation: Relation;
-  /** These are left to the delivery that they have. */
-  readonly unseen: Unseen;
   readonly backfillId: string;
   /** That of the watermark at which they are sent. */
   readonly transaction: Transaction;
@@ -24,14 +21,13 @@ export interface RowsToMatch {
 
 /** What a webhook makes of rows that were read, in their order; the index of a change is that of its row. */
 export async function matchRows(options: RowsToMatch): Promise<readonly Match[]> {
-  const { rows, relation, unseen, backfillId, transaction, webhook, held, conditions } = options;
-  if (webhook === undefined || unseen.isAll) return [];
+  const { rows, relation, backfillId, transaction, webhook, held, conditions } = options;
+  if (webhook === undefined) return [];
   const events: DocEvent[] = [];
   const failed: Match[] = [];
   for (const [index, row] of rows.entries()) {
     const values = row.kind === "row" ? row.values : withKey(relation, row.key);
     const name = docname(relation, values);
-    if (name !== null && unseen.names.has(name)) continue;
     const { commitLsn } = transaction;
     const change = {
       kind: "insert" as const,

@@ -1,13 +1,16 @@
 import type { Match } from "../match/match.ts";
+import type { Order } from "../render/delivery.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** More documents than this are not remembered, about 10 MB: the chunk is read again then. A chunk takes about a second at most. */
 const MOST = 100_000;
 
-/** Documents that have a delivery which a read did not see; `isAll`: each of the table (TRUNCATE). */
+/** Documents of which the stream has something that a read did not see; null stands for all of the table (TRUNCATE). */
 export interface Unseen {
-  readonly names: ReadonlySet<string>;
-  readonly isAll: boolean;
+  /** With a newer delivery. */
+  readonly sent: ReadonlySet<string | null>;
+  /** With a change whose condition has not been answered: whether it is delivered nobody knows. */
+  readonly undecided: ReadonlySet<string | null>;
 }
 
 /**
@@ -17,10 +20,9 @@ export interface Unseen {
 export class NewerDeliveries {
   readonly #oid: number;
   readonly #webhookId: number;
-  /** By transaction id; null stands for all documents. */
-  readonly #names = new Map<number, Set<string | null>>();
-  /** Transactions of changes whose condition has not been answered: whether they are delivered nobody knows. */
-  readonly #undecided = new Set<number>();
+  /** By transaction id. */
+  readonly #sent = new Map<number, Set<string | null>>();
+  readonly #undecided = new Map<number, Set<string | null>>();
   #count = 0;
   #isLost = false;
 
@@ -34,48 +36,38 @@ export class NewerDeliveries {
     return this.#isLost;
   }
 
-  /** Matches of the stream, in its order. */
-  note(matches: readonly Match[]): void {
-    if (this.#isLost) return;
-    for (const { webhook, event, kind } of matches) {
-      if (webhook.id !== this.#webhookId || event.change.relation.oid !== this.#oid) continue;
-      if (kind !== "fires" && kind !== "undecided") continue;
-      const { xid } = event.change.transaction;
-      if (kind === "undecided") this.#undecided.add(xid);
-      let names = this.#names.get(xid);
-      if (names === undefined) this.#names.set(xid, (names = new Set()));
-      const before = names.size;
-      names.add(event.docname);
-      if (event.oldDocname !== null) names.add(event.oldDocname);
-      this.#count += names.size - before;
-    }
+  /** What became of a match, in the order of the stream. What could not be rendered is sent by nobody else. */
+  note({ webhook, event }: Match, { kind }: Order): void {
+    if (this.#isLost || kind === "unsendable") return;
+    if (webhook.id !== this.#webhookId || event.change.relation.oid !== this.#oid) return;
+    const byXid = kind === "undecided" ? this.#undecided : this.#sent;
+    const { xid } = event.change.transaction;
+    let names = byXid.get(xid);
+    if (names === undefined) byXid.set(xid, (names = new Set()));
+    const before = names.size;
+    names.add(event.docname);
+    if (event.oldDocname !== null) names.add(event.oldDocname);
+    this.#count += names.size - before;
     if (this.#count <= MOST) return;
     this.#isLost = true;
-    this.#names.clear();
+    this.#sent.clear();
     this.#undecided.clear();
   }
 
-  /**
-   * What this read did not see; what it saw is forgotten, since later reads see it too. Null: too much to remember, or
-   * something that may never be delivered, so that a row which is left to it would be sent by nobody.
-   */
+  /** What this read did not see; what it saw is forgotten, since later reads see it too. Null: it was too much to remember. */
   unseen(by: Snapshot): Unseen | null {
     if (this.#isLost) return null;
-    const found = new Set<string>();
-    let isAll = false;
-    for (const [xid, names] of this.#names) {
+    return { sent: this.#namesUnseen(this.#sent, by), undecided: this.#namesUnseen(this.#undecided, by) };
+  }
+
+  #namesUnseen(byXid: Map<number, Set<string | null>>, by: Snapshot): Set<string | null> {
+    const found = new Set<string | null>();
+    for (const [xid, names] of byXid) {
       if (by.sees(xid)) {
-        this.#names.delete(xid);
-        this.#undecided.delete(xid);
+        byXid.delete(xid);
         this.#count -= names.size;
-        continue;
-      }
-      if (this.#undecided.has(xid)) return null;
-      for (const name of names) {
-        if (name === null) isAll = true;
-        else found.add(name);
-      }
+      } else for (const name of names) found.add(name);
     }
-    return { names: found, isAll };
+    return found;
   }
 }

@@ -1,6 +1,7 @@
 import type { Queryable } from "../db/queryable.ts";
 import { createCatalog } from "../decode/catalog.ts";
 import type { Relation } from "../decode/relation.ts";
+import { ReadingFailed } from "./backfill-failure.ts";
 import type { BackfillJob } from "./backfill-job.ts";
 import { keyOf } from "./backfill-parts.ts";
 import type { BackfillStore, StoredBackfill } from "./backfill-store.ts";
@@ -63,7 +64,7 @@ async function inTime(reading: Promise<Reading>): Promise<Reading | null> {
   try {
     return await reading;
   } catch (error) {
-    if ((error as { code?: string }).code === "57014") return null;
+    if (error instanceof ReadingFailed && (error.cause as { code?: string }).code === "57014") return null;
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { LogicalReplicationService } from "pg-logical-replication";
-import { within } from "./within.ts";
+import { within } from "../within.ts";
 
 const CLOSE_WITHIN_MS = 2000;
 

@@ -7,7 +7,7 @@ import type { Lsn } from "./lsn.ts";
 import { ReplicationLostError } from "./replication-lost-error.ts";
 import type { ReplicationStream } from "./replication-stream.ts";
 import type { StreamSession } from "./stream-plugin.ts";
-import { within } from "./within.ts";
+import { within } from "../within.ts";
 
 const STATUS_EVERY_MS = 10_000;
 const STOP_WITHIN_MS = 2000;

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { NewerDeliveries } from "../../src/backfill/newer-deliveries.ts";
 import { Snapshot } from "../../src/backfill/snapshot.ts";
 import type { Match } from "../../src/match/match.ts";
+import type { Order } from "../../src/render/delivery.ts";
 
 describe("a snapshot", () => {
   it("has seen transactions that had ended, and none that ran or began later", () => {
@@ -26,43 +27,51 @@ describe("deliveries that a reading did not see", () => {
   const match = (
     xid: number,
     docname: string | null,
-    { oldDocname = null, webhookId = 1, oid = 7, kind = "fires" }: Partial<Record<string, unknown>> = {},
+    { oldDocname = null, webhookId = 1, oid = 7 }: Partial<Record<string, unknown>> = {},
   ): Match =>
     ({
-      kind,
       webhook: { id: webhookId },
       event: { docname, oldDocname, change: { transaction: { xid }, relation: { oid } } },
     }) as unknown as Match;
 
+  const note = (newer: NewerDeliveries, matches: readonly Match[], kind: Order["kind"] = "request"): void => {
+    for (const one of matches) newer.note(one, { kind } as Order);
+  };
+  const names = (...all: (string | null)[]): Set<string | null> => new Set(all);
+
   it("are those of its webhook and table by later transactions, under both names where a key changed", () => {
     const newer = new NewerDeliveries(7, 1);
-    newer.note([match(9, "a"), match(12, "b"), match(21, "c", { oldDocname: "d" }), match(12, "e", { webhookId: 2 })]);
-    newer.note([match(22, "f", { oid: 8 }), match(23, "g", { kind: "declined" }), match(24, "h")]);
-    newer.note([match(25, "i", { kind: "undecidable" }), match(26, "j", { kind: "error" })]);
-    expect(newer.unseen(new Snapshot("10:20:12"))).toEqual({ names: new Set(["b", "c", "d", "h"]), isAll: false });
+    note(newer, [match(9, "a"), match(12, "b"), match(21, "c", { oldDocname: "d" })]);
+    note(newer, [match(12, "e", { webhookId: 2 }), match(22, "f", { oid: 8 }), match(24, "h")]);
+    expect(newer.unseen(new Snapshot("10:20:12"))).toEqual({ sent: names("b", "c", "d", "h"), undecided: names() });
     // What a reading saw, later ones see too.
-    expect(newer.unseen(new Snapshot("22:22:"))).toEqual({ names: new Set(["h"]), isAll: false });
-    expect(newer.unseen(new Snapshot("30:30:"))).toEqual({ names: new Set(), isAll: false });
+    expect(newer.unseen(new Snapshot("22:22:"))).toEqual({ sent: names("h"), undecided: names() });
+    expect(newer.unseen(new Snapshot("30:30:"))).toEqual({ sent: names(), undecided: names() });
   });
 
-  it("are not known while a condition has not been answered, whose change may never be delivered; a reading that sees it goes on", () => {
+  it("are not those that could not be sent, nor those whose condition has not been answered, which are told apart", () => {
     const newer = new NewerDeliveries(7, 1);
-    newer.note([match(5, "a", { kind: "undecided" }), match(6, "b")]);
-    expect(newer.unseen(new Snapshot("5:5:"))).toBeNull();
-    expect(newer.unseen(new Snapshot("6:6:"))).toEqual({ names: new Set(["b"]), isAll: false });
+    note(newer, [match(5, "never")], "unsendable");
+    note(newer, [match(5, "perhaps")], "undecided");
+    note(newer, [match(6, "b")]);
+    expect(newer.unseen(new Snapshot("5:5:"))).toEqual({ sent: names("b"), undecided: names("perhaps") });
+    expect(newer.unseen(new Snapshot("6:6:"))).toEqual({ sent: names("b"), undecided: names() });
   });
 
   it("are all documents after a TRUNCATE that is delivered", () => {
     const newer = new NewerDeliveries(7, 1);
-    newer.note([match(5, null)]);
-    expect(newer.unseen(new Snapshot("5:5:"))).toEqual({ names: new Set(), isAll: true });
+    note(newer, [match(5, null)]);
+    expect(newer.unseen(new Snapshot("5:5:"))).toEqual({ sent: names(null), undecided: names() });
   });
 
   it("are not remembered beyond 100,000 documents: then nobody knows", () => {
     const newer = new NewerDeliveries(7, 1);
-    newer.note(Array.from({ length: 100_000 }, (_, n) => match(5, String(n))));
-    expect(newer.unseen(new Snapshot("5:5:"))?.names.size).toBe(100_000);
-    newer.note([match(5, "one more")]);
+    note(
+      newer,
+      Array.from({ length: 100_000 }, (_, n) => match(5, String(n))),
+    );
+    expect(newer.unseen(new Snapshot("5:5:"))?.sent.size).toBe(100_000);
+    note(newer, [match(5, "one more")]);
     expect(newer.unseen(new Snapshot("9:9:"))).toBeNull();
   });
 });

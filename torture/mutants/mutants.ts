@@ -126,9 +126,9 @@ export const MUTANTS: readonly Patch[] = [
   },
   {
     name: "backfills rows that changed while they were read",
-    file: "backfill/match-rows.js",
-    find: "if (name !== null && unseen.names.has(name))",
-    replace: "if (false)",
+    file: "backfill/meet-watermark.js",
+    find: "matches: matches.filter(({ event }) => !isAmong(unseen.sent, event.docname)),",
+    replace: "matches,",
   },
   {
     name: "backfills rows that changed while they were read",
