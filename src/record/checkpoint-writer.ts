@@ -74,7 +74,7 @@ export class CheckpointWriter {
       await releaseLanes(trx, changes);
       await moveCursor(trx, plan);
     });
-    if (counted.length > 0) this.#onCounted();
+    if (counted.length > 0 || plan.configuration.length > 0) this.#onCounted();
     for (const state of plan.enqueue) if (blocksLane(state)) count(state.ticket.delivery.webhookId, 1);
     for (const state of plan.requeue) if (!blocksLane(state)) count(state.ticket.delivery.webhookId, -1);
     for (const ticket of plan.dequeue) count(ticket.delivery.webhookId, -1);

@@ -42,6 +42,26 @@ describe("the rollup", () => {
     expect(await system.look(`select from walhook.rollup_minute group by ${KEY} having count(*) > 1`)).toEqual([]);
   });
 
+  it("counts what is cancelled: of a webhook that is paused, of dead letters, and of one that is deleted", async () => {
+    await system.webhook("paused", "orders", "after_insert");
+    await system.webhook("deleted", "orders", "after_insert");
+    await using _ = await system.startBridge();
+    await system.admin("select walhook.pause('paused'), walhook.pause('deleted')");
+    await system.app("insert into orders select n, n from generate_series(801, 830) n");
+    const waiting = async (): Promise<number> =>
+      (await system.look("select from walhook.webhook_queue where webhook in ('paused', 'deleted')")).length;
+    await eventually(async () => (await waiting()) === 60);
+    await system.admin("select walhook.cancel('paused'), walhook.cancel_dead_letters('bad')");
+    await system.admin("delete from walhook.webhook where name = 'deleted'");
+    await eventually(async () => (await waiting()) === 0);
+    await system.settled();
+    const log = await system.look(FROM_LOG);
+    expect(log.filter(({ outcome }) => outcome === "cancelled").length).toBeGreaterThanOrEqual(3);
+    expect(await system.look(FROM_ROLLUP)).toEqual(log);
+    await system.admin("delete from walhook.webhook where name = 'paused'");
+    await system.caughtUp();
+  });
+
   it("adds to a minute that was merged already, its histograms too", async () => {
     await using _ = await system.startBridge();
     for (const from of [1000, 2000]) {
