@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Kysely, PostgresDialect } from "kysely";
-import pg from "pg";
+import type pg from "pg";
 import { Subject, type Observable } from "rxjs";
 import { settingsOf, type BridgeOptions, type BridgeSettings } from "./bridge-settings.ts";
+import { boundedPool } from "./db/bounded-pool.ts";
 import { connectionConfig } from "./db/connection.ts";
 import type { Database } from "./db/schema.ts";
 import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
@@ -53,6 +54,13 @@ const MAX_BACKOFF_MS = 10_000;
 const MAX_SLOT_BACKOFF_MS = 1_000;
 /** A session that lasted so long was a good one: the next failure is a first one. */
 const HEALTHY_AFTER_MS = 10_000;
+
+/** For what events may have to wait for: nothing on them takes long. */
+const MAIN_CONNECTIONS = 3;
+/** For reading rows and the log, and for the log's maintenance. */
+const SLOW_CONNECTIONS = 6;
+/** A statement that somebody makes wait, or that takes its time, keeps nobody from stopping. */
+const END_WITHIN_MS = 1_000;
 
 class DatabaseBridge implements Bridge {
   readonly done: Promise<void>;
@@ -109,13 +117,11 @@ class DatabaseBridge implements Bridge {
       deny: settings.denyAddresses,
       own,
     });
-    const pool = new pg.Pool({ ...connectionConfig(settings.databaseUrl, "walhook"), max: 3 });
-    pool.on("error", () => {});
-    // A transaction has its connection to itself: where that breaks between two statements, nobody else listens.
-    pool.on("connect", (client) => {
-      client.on("error", () => {});
-      own.notePeer(client);
-    });
+    const main = boundedPool(connectionConfig(settings.databaseUrl, "walhook"), MAIN_CONNECTIONS, (client) =>
+      own.notePeer(client),
+    );
+    const slow = boundedPool(connectionConfig(settings.databaseUrl, "walhook background"), SLOW_CONNECTIONS);
+    const { pool } = main;
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
     const transport = new RoutingTransport({ guard, tlsDirectory: settings.tlsDirectory });
     const { signal } = this.#stopping;
@@ -129,6 +135,7 @@ class DatabaseBridge implements Bridge {
             settings,
             db,
             pool,
+            slowPool: slow.pool,
             transport,
             onAttempt: (attempt) => this.#tell(attempt),
             former: this.#tenure,
@@ -157,7 +164,7 @@ class DatabaseBridge implements Bridge {
     } finally {
       this.#session = null;
       await transport.close();
-      await db.destroy();
+      await Promise.all([main.end(END_WITHIN_MS), slow.end(END_WITHIN_MS)]);
       this.#activity.complete();
     }
   }

@@ -1,9 +1,10 @@
-import type { Kysely } from "kysely";
+import { Kysely, PostgresDialect } from "kysely";
 import type pg from "pg";
 import { Backfiller } from "./backfill/backfiller.ts";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { connect, connectionConfig } from "./db/connection.ts";
 import type { Database } from "./db/schema.ts";
+import { WebhookStates } from "./db/webhook-states.ts";
 import type { AttemptRecord } from "./deliver/attempt-record.ts";
 import { Handshakes } from "./deliver/handshakes.ts";
 import { KeyRing } from "./deliver/key-ring.ts";
@@ -25,8 +26,8 @@ import type { DeliveryId } from "./render/delivery-id.ts";
 export interface SendingOptions {
   readonly settings: BridgeSettings;
   readonly db: Kysely<Database>;
-  /** The pool below `db`. */
-  readonly pool: pg.Pool;
+  /** For what takes long, and no event waits for. */
+  readonly slowPool: pg.Pool;
   readonly transport: Transport;
   readonly inForce: InForce;
   readonly resumption: Resumption;
@@ -54,7 +55,8 @@ export interface Sending {
  * and the watches that say which webhooks must not send. Closed by `parts`.
  */
 export async function openSending(options: SendingOptions, parts: Parts): Promise<Sending> {
-  const { settings, db, pool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure } = options;
+  const { settings, db, slowPool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure } =
+    options;
   const { epoch } = resumption;
   const client = await connect(settings.databaseUrl, "walhook checkpoint");
   parts.defer(() => client.end().catch(() => {}));
@@ -64,22 +66,23 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
       timeoutMs: settings.conditionTimeoutMs,
     }),
   );
+  const states = parts.keep(new WebhookStates(db, onFailure));
   const keys = new KeyRing({ env: process.env, folder: settings.secretsFolder });
   const onChange = (): void => inFlight.wake();
-  const rights = parts.keep(new RightsWatch(db, onChange, onFailure));
+  const rights = parts.keep(new RightsWatch(db, states, onChange, onFailure));
   const held = (): Held => rights.held;
   const handshakes = parts.keep(
     new Handshakes({
-      db,
+      states,
       transport,
       isHeldOtherwise: (webhook) => held().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null,
       onChange,
-      onFailure,
     }),
   );
   const inFlight: InFlight = parts.keep(
     await InFlight.open({
       db,
+      states,
       transport,
       conditions,
       inForce,
@@ -94,7 +97,9 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
       epoch,
     }),
   );
-  const merger = parts.keep(new RollupMerger(db));
+  const merger = parts.keep(
+    new RollupMerger(new Kysely<Database>({ dialect: new PostgresDialect({ pool: slowPool }) })),
+  );
   // What an earlier process has left.
   merger.poke();
   const recorder: Recorder = new Recorder({
@@ -115,11 +120,11 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
   parts.defer(() => recorder.abandon());
   const room = (webhookId: number): number => inFlight.spareRoom(webhookId);
   const replayer = parts.keep(
-    new Replayer({ pool, epoch, room, onQueued: (delta) => inFlight.queued(delta), onFailure }),
+    new Replayer({ pool: slowPool, epoch, room, onQueued: (delta) => inFlight.queued(delta), onFailure }),
   );
   const backfiller = parts.keep(
     new Backfiller({
-      pool,
+      pool: slowPool,
       epoch,
       conditions,
       held,
@@ -134,7 +139,7 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
   // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
   await rights.start();
   const { webhooks } = inFlight;
-  await parts.keep(new SecretWatch({ db, keys, webhooks, held, onChange, onFailure })).start();
+  await parts.keep(new SecretWatch({ db, states, keys, webhooks, held, onChange, onFailure })).start();
   handshakes.start(webhooks);
   return { conditions, held, inFlight, recorder, replayer, backfiller };
 }

@@ -1,4 +1,9 @@
+import { within } from "./within.ts";
+
 type Close = () => Promise<void> | void;
+
+/** A statement of a part may wait for as long as somebody has a transaction open. */
+const CLOSE_WITHIN_MS = 3_000;
 
 /**
  * What was opened one after the other, to be closed the other way round.
@@ -18,15 +23,17 @@ export class Parts {
     this.#closers.push(close);
   }
 
-  /** The last one first, each after the one before. One that fails keeps none of the others open; then the first error is thrown. */
-  async close(): Promise<void> {
+  /**
+   * The last one first, each after the one before. One that fails, or takes longer than that, keeps none of the others open;
+   * then the first error is thrown.
+   */
+  async close(withinMs: number = CLOSE_WITHIN_MS): Promise<void> {
     const errors: unknown[] = [];
     for (const close of this.#closers.toReversed()) {
-      try {
-        await close();
-      } catch (error) {
-        errors.push(error);
-      }
+      const closed = Promise.resolve()
+        .then(close)
+        .catch((error: unknown) => void errors.push(error));
+      await within(withinMs, closed);
     }
     if (errors.length > 0) throw errors[0];
   }

@@ -1,4 +1,4 @@
-import type { Kysely } from "kysely";
+import { Kysely, PostgresDialect } from "kysely";
 import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
 import type { BridgeSettings } from "./bridge-settings.ts";
@@ -38,6 +38,8 @@ export interface SessionOptions {
   readonly db: Kysely<Database>;
   /** The pool below `db`. */
   readonly pool: pg.Pool;
+  /** For what takes long, and no event waits for. */
+  readonly slowPool: pg.Pool;
   readonly transport: Transport;
   readonly onAttempt: (record: AttemptRecord) => void;
   /** This process' last time with the slot; null: it never had it. */
@@ -67,7 +69,7 @@ export interface Session {
  *   this process had it
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
-  const { settings, db, pool, transport, onAttempt, former, onTenure } = options;
+  const { settings, db, pool, slowPool, transport, onAttempt, former, onTenure } = options;
   const slot = await readBridgeSlot(pool);
   if (former !== null && slot.epoch > former.epoch) throw fencedError(slot.epoch, former.epoch);
   const stream = await openReplication({
@@ -90,12 +92,13 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       stream.acknowledge(flushLsn);
     };
     const { conditions, held, inFlight, recorder, replayer, backfiller } = await openSending(
-      { settings, db, pool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure },
+      { settings, db, slowPool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure },
       parts,
     );
     parts.keep(new PublicationWatch(pool, slot.walLsn, onFailure)).start();
-    parts.keep(new LogPartitions(db, settings)).start();
-    parts.keep(new UnusedConditions(db)).start();
+    const slowDb = new Kysely<Database>({ dialect: new PostgresDialect({ pool: slowPool }) });
+    parts.keep(new LogPartitions(slowDb, settings)).start();
+    parts.keep(new UnusedConditions(slowDb)).start();
     const leaves = parts.keep(new LeafIdentities(db));
     const answerer = parts.keep(
       new Answerer({

@@ -22,4 +22,13 @@ describe("parts", () => {
     await expect(parts.close()).rejects.toThrow("the earlier one");
     expect(closed).toEqual(["deferred", "third", "second", "first"]);
   });
+
+  it("that take too long to close keep none of the others open", async () => {
+    const parts = new Parts();
+    const closed: string[] = [];
+    parts.defer(() => void closed.push("first"));
+    parts.defer(() => new Promise(() => {}));
+    await parts.close(10);
+    expect(closed).toEqual(["first"]);
+  });
 });

@@ -158,7 +158,8 @@ export class Backfiller {
         if (wish.wanted === "cancel") return await this.#store.end(id, "cancelled");
         if (stored.state === "failed" && resumes <= (stored.state_resumes ?? 0)) return;
         if (stored.state === "failed") await this.#store.restart(id, resumes);
-        return await this.#work(await openBackfill(this.#store, this.#options.pool, { id, stored, resumes }));
+        const opening = { id, stored, resumes };
+        return await this.#work(await this.#places.take(() => openBackfill(this.#store, this.#options.pool, opening)));
       } catch (error) {
         const failure = backfillFailure(error);
         if (failure.kind === "session" || this.#abort.signal.aborted) throw error;

@@ -7,8 +7,7 @@ export interface BlockedWebhooksOptions {
   /** What an earlier process has left: why each webhook was shown as blocked. */
   readonly shown: ReadonlyMap<number, string>;
   /** Shows why a webhook is blocked; null: it is so no longer. */
-  readonly show: (webhookId: number, reason: string | null) => Promise<void>;
-  readonly onFailure: (error: unknown) => void;
+  readonly show: (webhookId: number, reason: string | null) => void;
 }
 
 /** Notices which webhooks the address guard keeps from sending, and shows it where a DBA looks. */
@@ -18,7 +17,6 @@ export class BlockedWebhooks {
   /** What is to be shown next. */
   readonly #news = new Map<number, string | null>();
   #timer: NodeJS.Timeout | null = null;
-  #showing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   constructor(options: BlockedWebhooksOptions) {
@@ -39,10 +37,9 @@ export class BlockedWebhooks {
     for (const id of webhookIds) this.#clear(id);
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#showing;
   }
 
   #clear(webhookId: number): void {
@@ -61,13 +58,10 @@ export class BlockedWebhooks {
     this.#timer = null;
     if (news.length === 0) return;
     this.#timer = setTimeout(() => this.#run(), EVERY_MS);
-    this.#showing = this.#showing.then(async () => {
-      for (const [id, reason] of news) await this.#options.show(id, reason);
-    });
     for (const [id, reason] of news) {
+      this.#options.show(id, reason);
       if (reason === null) this.#shown.delete(id);
       else this.#shown.set(id, reason);
     }
-    this.#showing.catch((error: unknown) => this.#isClosed || this.#options.onFailure(error));
   }
 }

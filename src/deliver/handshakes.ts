@@ -1,6 +1,4 @@
-import type { Kysely } from "kysely";
-import type { Database } from "../db/schema.ts";
-import { showWebhookState } from "../db/webhook-state.ts";
+import type { WebhookStates } from "../db/webhook-states.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { Packing } from "./desk.ts";
 import { handshakeRequest, judgeHandshake, type Consent } from "./handshake.ts";
@@ -13,13 +11,12 @@ const MAX_BACKOFF_MS = 5 * 60_000;
 const MAX_OPEN = 20;
 
 export interface HandshakesOptions {
-  readonly db: Kysely<Database>;
+  readonly states: WebhookStates;
   readonly transport: Transport;
   /** Whether a webhook is held for another reason, which is the one that is shown. */
   readonly isHeldOtherwise: (webhook: Webhook) => boolean;
   /** A webhook may send now. */
   readonly onChange: () => void;
-  readonly onFailure: (error: unknown) => void;
 }
 
 /** How it stands with one webhook's receiver. */
@@ -52,7 +49,6 @@ export class Handshakes {
   #timer: NodeJS.Timeout | null = null;
   #open = 0;
   #isClosed = false;
-  #showing: Promise<void> = Promise.resolve();
 
   constructor(options: HandshakesOptions) {
     this.#options = options;
@@ -65,10 +61,9 @@ export class Handshakes {
     this.look();
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#isClosed = true;
     if (this.#timer !== null) clearInterval(this.#timer);
-    await this.#showing;
   }
 
   /** Why nothing may be sent to a webhook's receiver; null where it has consented, or need not. */
@@ -160,7 +155,7 @@ export class Handshakes {
 
   /** Puts it where a DBA looks. Nothing is written while nothing changes. */
   #show(): void {
-    const { db, isHeldOtherwise, onFailure } = this.#options;
+    const { states, isHeldOtherwise } = this.#options;
     const problems = new Map<number, string>();
     const others = new Set<number>();
     for (const webhook of this.#webhooks()) {
@@ -180,11 +175,7 @@ export class Handshakes {
       this.#shown.set(id, problem);
       news.push([id, problem]);
     }
-    if (news.length === 0) return;
-    this.#showing = this.#showing.then(async () => {
-      for (const [id, problem] of news) await showWebhookState(db, id, problem === null ? "ok" : "held", problem);
-    });
-    this.#showing.catch((error: unknown) => this.#isClosed || onFailure(error));
+    for (const [id, problem] of news) states.show(id, problem === null ? "ok" : "held", problem);
   }
 }
 

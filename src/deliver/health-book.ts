@@ -11,8 +11,8 @@ const WELL_EVERY_MS = 10_000;
 export interface HealthBookOptions {
   /** What an earlier process has left, by webhook number. */
   readonly known: ReadonlyMap<number, Health>;
-  /** Writes how these webhooks do now. */
-  readonly write: (news: ReadonlyMap<number, Health>) => Promise<void>;
+  /** Writes how these webhooks do now; gives back those that are to be written later. */
+  readonly write: (news: ReadonlyMap<number, Health>) => Promise<readonly number[]>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -139,6 +139,7 @@ export class HealthBook {
       if (page !== undefined) news.set(id, page);
     }
     this.#news.clear();
-    if (news.size > 0) await this.#options.write(news);
+    if (news.size === 0) return;
+    for (const id of await this.#options.write(news)) this.#news.add(id);
   }
 }

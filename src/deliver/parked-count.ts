@@ -24,7 +24,7 @@ export class ParkedCount {
   }
 
   of(webhookId: number): number {
-    return this.#counts.get(webhookId) ?? 0;
+    return Math.max(0, this.#counts.get(webhookId) ?? 0);
   }
 
   get isZero(): boolean {
@@ -36,12 +36,12 @@ export class ParkedCount {
     return this.#counts.keys();
   }
 
-  /** @param delta rows that came, or left, by webhook */
+  /** @param delta rows that came, or left, by webhook; that one left may be told before that it came */
   add(delta: ReadonlyMap<number, number>): void {
     for (const [webhookId, by] of delta) {
-      const count = this.of(webhookId) + by;
-      if (count > 0) this.#counts.set(webhookId, count);
-      else this.#counts.delete(webhookId);
+      const count = (this.#counts.get(webhookId) ?? 0) + by;
+      if (count === 0) this.#counts.delete(webhookId);
+      else this.#counts.set(webhookId, count);
     }
   }
 }

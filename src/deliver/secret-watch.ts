@@ -1,7 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { Held } from "../match/match.ts";
-import { showWebhookState } from "../db/webhook-state.ts";
+import type { WebhookStates } from "../db/webhook-states.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { KeyRing } from "./key-ring.ts";
 
@@ -9,6 +9,7 @@ const EVERY_MS = 1_000;
 
 export interface SecretWatchOptions {
   readonly db: Kysely<Database>;
+  readonly states: WebhookStates;
   readonly keys: KeyRing;
   /** Those in force. */
   readonly webhooks: () => Iterable<Webhook>;
@@ -59,7 +60,7 @@ export class SecretWatch {
   }
 
   async #look(): Promise<void> {
-    const { db, keys, webhooks, held, onChange } = this.#options;
+    const { states, keys, webhooks, held, onChange } = this.#options;
     const isChanged = await keys.refresh(webhooks());
     const nowMs = Date.now();
     const problems = new Map<number, string>();
@@ -73,12 +74,12 @@ export class SecretWatch {
       if (problems.has(id)) continue;
       this.#shown.delete(id);
       isReleased = true;
-      if (!held().has(id)) await showWebhookState(db, id, "ok", null);
+      if (!held().has(id)) states.show(id, "ok", null);
     }
     for (const [id, problem] of problems) {
       if (this.#shown.get(id) === problem) continue;
       this.#shown.set(id, problem);
-      await showWebhookState(db, id, "held", problem);
+      states.show(id, "held", problem);
     }
     if (isReleased) onChange();
   }
@@ -88,6 +89,10 @@ export class SecretWatch {
     const still = [...this.#shown.keys(), ...this.#options.held().keys()];
     await sql`
       update walhook.webhook_state set state = 'ok', updated_at = now()
-      where state = 'held' and webhook_id <> all(${still}::integer[])`.execute(this.#options.db);
+      where webhook_id in (
+        select s.webhook_id from walhook.webhook_state s
+        where s.state = 'held' and s.webhook_id <> all(${still}::integer[]) for update skip locked)`.execute(
+      this.#options.db,
+    );
   }
 }

@@ -1,6 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
-import { showWebhookState } from "../db/webhook-state.ts";
+import type { WebhookStates } from "../db/webhook-states.ts";
 import type { Held } from "./match.ts";
 
 const EVERY_MS = 1_000;
@@ -13,6 +13,7 @@ const PAUSE_TIMES = 9;
  */
 export class RightsWatch {
   readonly #db: Kysely<Database>;
+  readonly #states: WebhookStates;
   readonly #onChange: () => void;
   readonly #onFailure: (error: unknown) => void;
   #held: Held = new Map();
@@ -20,8 +21,9 @@ export class RightsWatch {
   #isClosed = false;
   #asking: Promise<void> = Promise.resolve();
 
-  constructor(db: Kysely<Database>, onChange: () => void, onFailure: (error: unknown) => void) {
+  constructor(db: Kysely<Database>, states: WebhookStates, onChange: () => void, onFailure: (error: unknown) => void) {
     this.#db = db;
+    this.#states = states;
     this.#onChange = onChange;
     this.#onFailure = onFailure;
   }
@@ -67,15 +69,13 @@ export class RightsWatch {
     if (isSame) return;
     const before = this.#held;
     this.#held = held;
-    await this.#show(before, held);
+    this.#show(before, held);
     this.#onChange();
   }
 
   /** Puts it where a DBA looks. */
-  async #show(before: Held, now: Held): Promise<void> {
-    for (const [id, reason] of now) {
-      if (before.get(id) !== reason) await showWebhookState(this.#db, id, "held", reason);
-    }
-    for (const id of before.keys()) if (!now.has(id)) await showWebhookState(this.#db, id, "ok", null);
+  #show(before: Held, now: Held): void {
+    for (const [id, reason] of now) if (before.get(id) !== reason) this.#states.show(id, "held", reason);
+    for (const id of before.keys()) if (!now.has(id)) this.#states.show(id, "ok", null);
   }
 }

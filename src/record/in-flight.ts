@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import { readBlocked, showWebhookState } from "../db/webhook-state.ts";
+import { readBlocked, type WebhookStates } from "../db/webhook-states.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
@@ -31,13 +31,14 @@ import type { Durable } from "./recorder.ts";
 import { showInvalid } from "./show-invalid.ts";
 import type { ConfigurationEffect } from "./checkpoint-plan.ts";
 import { Tracker } from "./tracker.ts";
-import { disableWebhook, readHealth, writeHealth } from "./webhook-health.ts";
+import { readHealth, writeHealth } from "./webhook-health.ts";
 
 /** With so many in the queue a webhook gets no more of what is not live. */
 const MOST_SPARE = 500;
 
 export interface InFlightOptions {
   readonly db: Kysely<Database>;
+  readonly states: WebhookStates;
   readonly transport: Transport;
   readonly conditions: Pick<Conditions, "askParked">;
   readonly settings: BridgeSettings;
@@ -84,7 +85,7 @@ export class InFlight {
     blocked: ReadonlyMap<number, string>,
     health: ReadonlyMap<number, Health>,
   ) {
-    const { settings, transport, inForce, db, onFailure, epoch } = options;
+    const { settings, transport, inForce, db, states, onFailure, epoch } = options;
     this.#options = options;
     this.#inForce = inForce;
     this.#parkedCount = parkedCount;
@@ -106,7 +107,7 @@ export class InFlight {
       isHeld: (webhook) => this.#gate.holds(webhook),
       packingOf: (webhook) => options.handshakes.packingOf(webhook),
       report: (ticket, record) => this.#report(ticket, record),
-      onHopeless: (webhookId, reason) => void disableWebhook(db, webhookId, reason).catch(onFailure),
+      onHopeless: (webhookId, reason) => states.disable(webhookId, reason),
       onRoom: () => this.wake(),
     });
     this.#reconsiderer = new Reconsiderer({
@@ -118,16 +119,13 @@ export class InFlight {
         else this.#report(this.#lanes.park(ticket)[0] ?? ticket, null);
       },
       report: (ticket, record) => this.#report(ticket, record),
-      onTrouble: (webhookId, reason) => {
-        showWebhookState(db, webhookId, reason === null ? "ok" : "undecided", reason).catch(onFailure);
-      },
+      onTrouble: (webhookId, reason) => states.show(webhookId, reason === null ? "ok" : "undecided", reason),
       onRoom: () => this.wake(),
       onFailure,
     });
     this.#blocked = new BlockedWebhooks({
       shown: blocked,
-      show: (webhookId, reason) => showWebhookState(db, webhookId, reason === null ? "ok" : "blocked", reason),
-      onFailure,
+      show: (webhookId, reason) => states.show(webhookId, reason === null ? "ok" : "blocked", reason),
     });
     this.#feeder = new QueueFeeder({
       db,
@@ -142,9 +140,9 @@ export class InFlight {
 
   /** Counts what the queue holds, once; from then on checkpoints tell. */
   static async open(options: InFlightOptions): Promise<InFlight> {
-    const { db, inForce } = options;
+    const { db, states, inForce } = options;
     // What a new slot starts with never came through the stream.
-    await showInvalid(db, inForce, inForce.webhooks.keys());
+    showInvalid(states, inForce, inForce.webhooks.keys());
     return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db));
   }
 
@@ -199,7 +197,7 @@ export class InFlight {
     this.#courier.reconfigure(inForce, changed.keys());
     this.#reconsiderer.forget(changed.keys());
     this.#blocked.forget(changed.keys());
-    showInvalid(this.#options.db, inForce, changed.keys()).catch(this.#options.onFailure);
+    showInvalid(this.#options.states, inForce, changed.keys());
     this.#options.handshakes.look();
     this.wake();
   }
@@ -248,7 +246,7 @@ export class InFlight {
     await this.#receiving.catch(() => {});
     await this.#feeder.close();
     await drained;
-    await this.#blocked.close().catch(() => {});
+    this.#blocked.close();
     await this.#health.close().catch(() => {});
   }
 

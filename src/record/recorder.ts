@@ -84,7 +84,7 @@ export class Recorder {
     await new Promise(setImmediate);
     while (this.#isPoked && !this.#isClosed) {
       this.#isPoked = false;
-      const plan = this.#options.tracker.plan(Date.now());
+      const plan = this.#plan();
       if (plan === null) continue;
       const startedAtMs = performance.now();
       if (!(await this.#write(plan))) break;
@@ -94,6 +94,16 @@ export class Recorder {
     // In the same turn as the look at #isPoked: a later poke finds nobody working and starts anew.
     this.#isWorking = false;
     this.#sleep();
+  }
+
+  #plan(): CheckpointPlan | null {
+    try {
+      return this.#options.tracker.plan(Date.now());
+    } catch (error) {
+      this.abandon();
+      this.#options.onFailure(error);
+      return null;
+    }
   }
 
   async #rest(ms: number): Promise<void> {

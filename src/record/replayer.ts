@@ -42,6 +42,7 @@ export class Replayer {
   #isAwake = false;
   #isWoken = false;
   #working: Promise<void> = Promise.resolve();
+  readonly #abort = new AbortController();
 
   constructor(options: ReplayerOptions) {
     this.#options = options;
@@ -58,6 +59,7 @@ export class Replayer {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#abort.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#working;
   }
@@ -83,6 +85,7 @@ export class Replayer {
     try {
       await this.#advance(replay);
     } catch (error) {
+      if (this.#isClosed) return;
       const owner = whoseFailure(error);
       if (owner === "session") throw error;
       if (owner === "work") await this.#fail(replay.replay_id, error as Error);
@@ -101,7 +104,7 @@ export class Replayer {
     );
     if (most <= 0 || since > nowMs) return;
     // It may read much of the log, so it holds no checkpoint up.
-    if (replay.state === "new") await choose(this.#options.pool, replay_id);
+    if (replay.state === "new") await choose(this.#options.pool, replay_id, this.#abort.signal);
     const count = await this.#transaction((client) => queueNext(client, replay_id, most));
     this.#dueAtMs.set(replay_id, Math.max(nowMs, since) + (count * 1000) / rate);
     if (count > 0) this.#options.onQueued(new Map([[webhook_id, count]]));
@@ -137,24 +140,43 @@ export class Replayer {
   }
 }
 
-/** Notes what is to be sent again, once: whoever comes second finds that it is running. */
-async function choose(pool: pg.Pool, replayId: string): Promise<void> {
-  await pool.query(
-    `with replay as (
-            select s.replay_id, s.webhook_id, s.docname, s.delivery_id, s.since, s.until, s.from_lsn, s.to_lsn, s.outcome
-              from walhook.replay_state s where s.replay_id = $1 and s.state = 'new'),
-          chosen as (
-            insert into walhook.replay_item (replay_id, delivery_id, attempt, sent_at)
-            select r.replay_id, c.delivery, c.attempt, c.sent_at
-              from replay r
-             cross join lateral walhook.replayable(r.webhook_id, r.docname, r.delivery_id, r.since, r.until, r.from_lsn, r.to_lsn, r.outcome) c
-             where c.problem is null
-            on conflict do nothing returning 1)
-     update walhook.replay_state s
-        set state = 'running', started_at = now(), deliveries = (select count(*) from chosen)
-      where s.replay_id = $1 and s.state = 'new'`,
-    [replayId],
-  );
+/**
+ * Notes what is to be sent again, once: whoever comes second finds that it is running. Where it was stopped meanwhile, nothing of
+ * it is left. It may take long, and is broken off where the bridge stops; the next one begins anew.
+ */
+async function choose(pool: pg.Pool, replayId: string, signal: AbortSignal): Promise<void> {
+  const client = await pool.connect();
+  let isReleased = false;
+  const release = (isBroken: boolean): void => {
+    if (!isReleased) client.release(isBroken);
+    isReleased = true;
+  };
+  const abort = (): void => release(true);
+  signal.addEventListener("abort", abort);
+  try {
+    signal.throwIfAborted();
+    await client.query("begin");
+    const { rowCount } = await client.query(
+      `insert into walhook.replay_item (replay_id, delivery_id, attempt, sent_at)
+       select s.replay_id, c.delivery, c.attempt, c.sent_at
+         from walhook.replay_state s
+        cross join lateral walhook.replayable(s.webhook_id, s.docname, s.delivery_id, s.since, s.until, s.from_lsn, s.to_lsn, s.outcome) c
+        where s.replay_id = $1 and s.state = 'new' and c.problem is null
+       on conflict do nothing`,
+      [replayId],
+    );
+    const { rowCount: begun } = await client.query(
+      "update walhook.replay_state set state = 'running', started_at = now(), deliveries = $2 where replay_id = $1 and state = 'new'",
+      [replayId, rowCount],
+    );
+    await client.query(begun === 1 ? "commit" : "rollback");
+    release(false);
+  } catch (error) {
+    release(true);
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** The next ones, in the order of their ids, which is that of the changes. Returns how many rows came into the queue. */

@@ -1,5 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
+import { patiently } from "../db/webhook-states.ts";
 import { CLOSED, type Breaker } from "../deliver/breaker.ts";
 import { Health } from "../deliver/health.ts";
 
@@ -58,15 +59,28 @@ function toBreaker({ breaker, breaker_opened_at, breaker_until, breaker_openings
 }
 
 /**
- * Writes how these webhooks do, in a transaction of its own: whoever holds one of these rows must not hold the
- * cursor. A process that was taken over writes nothing. That a webhook is disabled is written, and taken back, where
+ * Writes how these webhooks do, in a transaction of its own: whoever holds one of these rows must hold neither the cursor
+ * nor the others, so where they cannot be written together each is by itself. A process that was taken over writes nothing. That a webhook is disabled is written, and taken back, where
  * its row is changed; a row of `walhook.alert` follows each change of `health`, by trigger.
+ * @returns those that are still to be written
  */
 export async function writeHealth(
   db: Kysely<Database>,
   epoch: bigint,
   news: ReadonlyMap<number, Health>,
-): Promise<void> {
+): Promise<readonly number[]> {
+  if (await patiently(db, (trx) => writeAll(trx, epoch, news))) return [];
+  const left: number[] = [];
+  for (const page of news) {
+    // Where several are locked, all may be.
+    const isTried = news.size > 1 && left.length < 3;
+    const isWritten = isTried && (await patiently(db, (trx) => writeAll(trx, epoch, new Map([page]))));
+    if (!isWritten) left.push(page[0]);
+  }
+  return left;
+}
+
+async function writeAll(trx: Kysely<Database>, epoch: bigint, news: ReadonlyMap<number, Health>): Promise<void> {
   const all = [...news.values()];
   const shown = all.map(({ breaker }) => (breaker.kind === "closed" ? null : breaker));
   await sql`
@@ -89,6 +103,7 @@ export async function writeHealth(
     ) as n (webhook_id, health, breaker, opened_ms, until_ms, openings, failures, first_ms, last_ms, failure, delivered_ms)
     join walhook.webhook w on w.id = n.webhook_id
     where exists (select from walhook.bridge b where b.epoch = ${epoch.toString()}::bigint)
+      and (n.health <> 'disabled' or exists (select from walhook.webhook_state known where known.webhook_id = w.id))
     order by w.id
     on conflict (webhook_id) do update
     set name = excluded.name,
@@ -102,11 +117,5 @@ export async function writeHealth(
         last_failure_at = excluded.last_failure_at,
         last_failure = excluded.last_failure,
         last_delivered_at = excluded.last_delivered_at,
-        updated_at = now()`.execute(db);
-}
-
-/** The configuration is people's: the bridge changes one thing of it, by a function that can do no more. */
-export async function disableWebhook(db: Kysely<Database>, webhookId: number, reason: string): Promise<void> {
-  const text = `${reason}. To go on: update walhook.webhook set enabled = true where id = ${webhookId}`;
-  await sql`select walhook.disable_webhook(${webhookId}, ${text})`.execute(db);
+        updated_at = now()`.execute(trx);
 }

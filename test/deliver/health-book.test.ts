@@ -31,6 +31,7 @@ function world(): World {
     known: new Map([[1, page]]),
     write: async (news) => {
       for (const { verdict, failures } of news.values()) written.push([verdict, failures]);
+      return [];
     },
     onFailure: (error) => {
       throw error;
@@ -72,7 +73,7 @@ describe("how a webhook does is written", () => {
     ]);
   });
 
-  it("at the end", async () => {
+  it("also what is new when the bridge stops", async () => {
     const w = world();
     fail(w, 1);
     fail(w, 2);

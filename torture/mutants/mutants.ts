@@ -107,7 +107,7 @@ export const MUTANTS: readonly Patch[] = [
   {
     name: "counts log rows in a transaction of its own",
     file: "record/checkpoint-writer.js",
-    find: "if (counted.length > 0)\n            this.#onCounted();",
+    find: "if (counted.length > 0 || plan.configuration.length > 0)\n            this.#onCounted();",
     replace: `await torture.wait(500);
       await appendRollup(this.#db, counted);
       if (counted.length > 0) this.#onCounted();`,

@@ -1,0 +1,44 @@
+import pg from "pg";
+import { within } from "../within.ts";
+
+/** A pool that can be ended though somebody makes one of its statements wait. */
+export interface BoundedPool {
+  readonly pool: pg.Pool;
+  /** Waits for its statements so long, then breaks their connections off. Never rejects. */
+  end(withinMs: number): Promise<void>;
+}
+
+/**
+ * @param max connections at once
+ * @param onConnect told of each new connection
+ */
+export function boundedPool(
+  config: pg.ClientConfig,
+  max: number,
+  onConnect: (client: pg.PoolClient) => void = () => {},
+): BoundedPool {
+  const pool = new pg.Pool({ ...config, max });
+  const clients = new Set<pg.PoolClient>();
+  pool.on("error", () => {});
+  pool.on("connect", (client) => {
+    clients.add(client);
+    // A transaction has its connection to itself: where that breaks between two statements, nobody else listens.
+    client.on("error", () => {});
+    onConnect(client);
+  });
+  pool.on("remove", (client) => clients.delete(client));
+  return {
+    pool,
+    end: async (withinMs) => {
+      const ended = pool.end().catch(() => {});
+      if (await within(withinMs, ended)) return;
+      for (const client of clients) socketOf(client).destroy();
+      await within(withinMs, ended);
+    },
+  };
+}
+
+/** The driver's socket, which its types do not show; its version is pinned. */
+function socketOf(client: pg.PoolClient): { destroy(): void } {
+  return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream;
+}
