@@ -119,7 +119,12 @@ declare
   failure_detail text;
   failure_hint text;
   kept walhook.webhook;
+  -- Whether the statement itself says the condition, also where it says what stood there: see walhook.note_said.
+  is_said constant boolean := coalesce(current_setting('walhook.says_condition', true) = after.id::text, false);
+  is_asked constant boolean := operation = 'UPDATE' and after.revision <> before.revision and pg_trigger_depth() < 2;
+  condition_owner oid;
 begin
+  perform set_config('walhook.says_condition', '', true);
   after.condition := case when btrim(after.condition, E' \t\r\n\f\v') <> '' then after.condition end;
   if operation = 'UPDATE' then
     -- Whatever the statement says of them: these columns are ours.
@@ -130,9 +135,19 @@ begin
     after.condition_is_immutable := before.condition_is_immutable;
     after.condition_tells_null := before.condition_tells_null;
     if not exists (select from pg_class c where c.oid = after.doctype_oid) then return after; end if;
-    if after.condition is not distinct from before.condition and after.doctype_oid = before.doctype_oid and after.author = before.author then
-      if after.condition is null or after.author <> quote_ident(current_user)::regrole then return after; end if;
-      if not walhook.condition_is_stale(before.condition_function) then
+    if after.condition is not distinct from before.condition and not is_said then
+      if after.condition is null then return after; end if;
+      -- Whoever changes something else of a webhook must not run with their own rights what somebody else has written, not even to compile it.
+      condition_owner := (select p.proowner from pg_proc p where p.oid =
+        to_regprocedure(format('walhook_condition.%I(text[], text[], text[])', before.condition_function)));
+      if condition_owner is distinct from (select r.oid from pg_roles r where r.rolname = current_user) then
+        if after.doctype_oid = before.doctype_oid and not (is_asked and walhook.condition_is_stale(before.condition_function)) then return after; end if;
+        raise exception 'webhook "%": its condition runs with the rights of %', after.name,
+            coalesce('role ' || (select r.rolname from pg_roles r where r.oid = condition_owner), 'a role that does not exist any more')
+          using errcode = 'insufficient_privilege', detail = 'The condition is: ' || after.condition,
+            hint = 'Read it, and say it anew in the same statement (set …, condition = …): then it runs with your rights. Or let that role do it.';
+      end if;
+      if after.doctype_oid = before.doctype_oid and not walhook.condition_is_stale(before.condition_function) then
         if before.condition_tells_null is not null or after.enabled <> before.enabled then return after; end if;
         -- An earlier version made its function: it works, so it stays where the condition could not be compiled now. Names mean what
         -- they meant.
@@ -219,6 +234,23 @@ begin
   return after;
 end $$;
 
+create or replace function walhook.note_said() returns trigger
+  language plpgsql security invoker set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('walhook.says_condition', new.id::text, true);
+  return new;
+end $$;
+comment on function walhook.note_said() is
+  'Trigger: notes that an UPDATE says the condition, which then is of who says it: it runs with their rights, whoever wrote it first.';
+create or replace trigger webhook_39_said before update of condition on walhook.webhook
+  for each row execute function walhook.note_said();
+revoke all on function walhook.note_said() from public;
+do $$
+begin
+  perform walhook.grant_to_roles(array['grant execute on function walhook.note_said() to walhook_admin']);
+end $$;
+
 -- Asking: as walhook_sandbox, where it was so.
 select set_config('walhook.former_asker', (select pg_get_userbyid(p.proowner) from pg_catalog.pg_proc p where p.oid = to_regprocedure('walhook.ask(text,text[],text[],text[])')), true);
 drop function if exists walhook.ask_rows(text, text[], text[], text[]);
@@ -233,9 +265,9 @@ begin
   -- The name is checked because whoever made it something else would be run here, and SECURITY DEFINER because a function
   -- that its author has turned into SECURITY INVOKER would be free to call those of the others.
   if function_name !~ '^c[0-9]+_[0-9]+$' or not exists (
-    select from pg_proc p where p.pronamespace = 'walhook_condition'::regnamespace and p.proname = function_name
-      and p.pronargs = 3 and p.proargtypes[0] = 'text[]'::regtype and p.proargtypes[1] = 'text[]'::regtype
-      and p.proargtypes[2] = 'text[]'::regtype and p.prosecdef) then
+    -- The one that is called below, and no cast of its answer: that would be a function of somebody's as well.
+    select from pg_proc p where p.oid = to_regprocedure(format('walhook_condition.%I(text[], text[], text[])', function_name))
+      and p.prosecdef and p.prokind = 'f' and not p.proretset and p.prorettype = 'boolean[]'::regtype) then
     raise exception 'there is no condition function %', function_name using errcode = 'undefined_function',
       hint = 'Saving the webhook''s condition again makes it anew.';
   end if;
@@ -364,7 +396,7 @@ declare
   spelt text;
   failure text;
 begin
-  select array_agg(a.attname::text order by k.place) as names, array_agg(format_type(a.atttypid, a.atttypmod) order by k.place) as types,
+  select array_agg(a.attname::text order by k.place) as names, array_agg(format_type(walhook.base_type(a.atttypid), a.atttypmod) order by k.place) as types,
          -- What is text already has one spelling; a cast could cut it off.
          array_agg(t.typcategory = 'S' order by k.place) as are_texts into keys
     from pg_index i

@@ -14,6 +14,25 @@ comment on table walhook.backfill_watermark is
   'Places in the WAL: from low on the bridge remembers what it delivers; at high it has read a chunk of rows, which are sent there. Written by the bridge, which looks for them in the WAL.';
 comment on column walhook.backfill_watermark.side is 'low or high.';
 
+-- Who may call ---------------------------------------------------------------------------------------------------------------
+
+create table if not exists walhook.backfill_token (
+  backfill_id bigint constraint backfill_token_pkey primary key
+    constraint backfill_token_backfill_id_fkey references walhook.backfill_request (id) on delete cascade,
+  token text not null
+);
+comment on table walhook.backfill_token is
+  'What the bridge tells the function of a backfill, which knows its hash and answers nobody else: all of these functions may be called by the one role that asks, and so by whatever would run as it. Read by the bridge alone.';
+comment on column walhook.backfill_token.backfill_id is 'Its number.';
+comment on column walhook.backfill_token.token is 'The token itself.';
+
+create or replace function walhook.keep_backfill_token(number bigint, token text) returns void
+  language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+  insert into walhook.backfill_token (backfill_id, token) values (number, token)
+$$;
+comment on function walhook.keep_backfill_token(bigint, text) is 'Keeps the token of a new backfill. SECURITY DEFINER: whoever asks for one may read none. Each has one for ever.';
+
 -- Reading ------------------------------------------------------------------------------------------------------------------
 
 create or replace function walhook.key_bound(doctype_oid oid, key smallint[], side text, edge jsonb) returns text
@@ -33,7 +52,7 @@ declare
 begin
   -- By the operators of the key's index, which whoever asks may not have in their search_path: there another > may be found.
   select array_agg(format('doc.%I', a.attname) order by k.place),
-         array_agg(format('%L::%s', edge ->> (k.place - 1)::integer, format_type(a.atttypid, a.atttypmod)) order by k.place),
+         array_agg(format('%L::%s', edge ->> (k.place - 1)::integer, format_type(walhook.base_type(a.atttypid), a.atttypmod)) order by k.place),
          array_agg(walhook.btree_operator(i.indclass[k.place - 1], outer_strategy) order by k.place),
          array_agg(walhook.btree_operator(i.indclass[k.place - 1], inner_strategy) order by k.place),
          array_agg(walhook.btree_operator(i.indclass[k.place - 1], 3::smallint) order by k.place),
@@ -289,6 +308,7 @@ declare
   probe constant text := 'walhook_condition.probe_' || md5(random()::text || clock_timestamp());
   key constant smallint[] := walhook.backfill_key(doctype_oid);
   table_name constant text := (select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = doctype_oid);
+  token constant text := gen_random_uuid()::text || gen_random_uuid()::text;
 begin
   if key is null then
     raise exception '% has no primary key', doctype_oid::regclass using errcode = 'invalid_parameter_value',
@@ -308,7 +328,14 @@ begin
     'create function walhook_condition.b%s(pg_catalog.jsonb) returns setof pg_catalog.text[] language plpgsql stable security definer
        set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''postgres'' set extra_float_digits = 1
        set bytea_output = ''hex'' set lc_monetary = ''C'' as %L',
-    number, format('begin return query select r from walhook.scan_backfill(%s, %L, %L, %L, $1) as r; end', doctype_oid, key, condition, path)));
+    number, format(
+      'begin
+         if encode(sha256(convert_to(coalesce($1 ->> ''token'', ''''), ''UTF8'')), ''hex'') <> %L then
+           raise exception ''only the bridge reads rows by this function'' using errcode = ''insufficient_privilege'';
+         end if;
+         return query select r from walhook.scan_backfill(%s, %L, %L, %L, $1) as r;
+       end', encode(sha256(convert_to(token, 'UTF8')), 'hex'), doctype_oid, key, condition, path)));
+  perform walhook.keep_backfill_token(number, token);
   execute format('revoke all on function walhook_condition.b%s(jsonb) from public', number);
   execute format('grant execute on function walhook_condition.b%s(jsonb) to %s', number, caller);
   execute format('comment on function walhook_condition.b%s(jsonb) is %L', number, 'Reads rows for a backfill with the rights of who asked for it.');
@@ -325,12 +352,14 @@ declare
   row_count integer := 0;
   byte_count bigint := 0;
 begin
-  -- As in walhook.ask: whoever has made it something else finds nothing to take here.
-  if exists (select from pg_proc p where p.pronamespace = 'walhook_condition'::regnamespace and p.proname = 'b' || number and p.prosecdef and p.pronargs = 1) then
+  -- As in walhook.ask: whoever has made it something else finds nothing to take here. The functions of others want a token of theirs.
+  if exists (select from pg_proc p where p.oid = to_regprocedure(format('walhook_condition.b%s(jsonb)', number))
+      and p.prosecdef and p.prokind = 'f' and p.proretset and p.prorettype = 'text[]'::regtype) then
     return query execute format('select r from walhook_condition.b%s($1) as r', number) using input || jsonb_build_object('what', what);
     return;
   end if;
-  if not exists (select from pg_proc p where p.pronamespace = 'walhook_condition'::regnamespace and p.proname = 'b' || number and p.prosecdef) then
+  if not exists (select from pg_proc p where p.oid = to_regprocedure(format('walhook_condition.b%s(text, jsonb)', number))
+      and p.prosecdef and p.prokind = 'f' and p.proretset and p.prorettype = 'text[]'::regtype) then
     raise exception 'the function of backfill % is gone, or is another one', number using errcode = 'undefined_function',
       hint = 'Cancel it, and ask for another one, by a condition for the rows that are not done.';
   end if;
@@ -425,6 +454,8 @@ create or replace view walhook.backfill_progress as
 comment on column walhook.backfill_progress.error is 'Why it failed, and what to do; while it runs: why it has to try again.';
 comment on column walhook.backfill_progress.waits_for is 'Why nothing moves, and what would change that; NULL: it moves.';
 
+revoke all on table walhook.backfill_token from public;
+revoke all on function walhook.keep_backfill_token(bigint, text) from public;
 revoke all on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]),
   walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.key_bound(oid, smallint[], text, jsonb), walhook.btree_operator(oid, smallint),
   walhook.lock_for_reading(oid), walhook.scan_backfill(oid, smallint[], text, text, jsonb), walhook.read_backfill(bigint, text, jsonb) from public;
@@ -433,6 +464,8 @@ do $$
 begin
   perform walhook.grant_to_roles(array[
     'grant execute on function walhook.read_backfill(bigint, text, jsonb) to walhook_bridge',
+    'grant select on walhook.backfill_token to walhook_bridge',
+    'grant execute on function walhook.keep_backfill_token(bigint, text) to walhook_admin',
     'grant execute on function walhook.fit_row(text[], bigint) to walhook_sandbox',
     'grant execute on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]), '
       'walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.key_bound(oid, smallint[], text, jsonb), walhook.btree_operator(oid, smallint), '

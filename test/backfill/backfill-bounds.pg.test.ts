@@ -16,10 +16,11 @@ async function read(
   input: object,
 ): Promise<{ heads: string[]; bytes: number; last: string[] }> {
   const bridge = await system.db.connect(system.roles.bridge);
+  const { rows: tokens } = await bridge.query("select token from walhook.backfill_token where backfill_id = $1", [id]);
   const { rows } = await bridge.query<{ r: string[] }>("select r from walhook.read_backfill($1, $2, $3) r", [
     id,
     what,
-    JSON.stringify({ most: 16 * MIB, ...input }),
+    JSON.stringify({ most: 16 * MIB, ...tokens[0], ...input }),
   ]);
   const texts = rows.map(({ r }) => r);
   const bytes = texts.flat().reduce((sum, text) => sum + Buffer.byteLength(text ?? ""), 0);
