@@ -130,21 +130,22 @@ describe("who changes another's webhook", () => {
   beforeAll(async () => {
     await as(
       mallory,
-      `create table mal.heard (who text); grant insert on mal.heard to public;
-       create function mal.tell() returns boolean language plpgsql volatile as $$ begin insert into mal.heard values (current_user); return true; end $$;
+      `create sequence mal.runs; grant usage on sequence mal.runs to public;
+       create function mal.tell() returns boolean language plpgsql volatile as $$ begin
+         if current_user <> '${mallory}' then perform nextval('mal.runs'); end if; return true; end $$;
        create function mal.always(i int) returns boolean language plpgsql immutable as $$ begin return mal.tell(); exception when others then return true; end $$;
        create table mal.u (id int primary key);
        insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url, condition)
-         values ('trap', 'mal.u', 'after_insert', '${"https://evil.example/"}', 'doc.id > 0 and mal.always(1)');
-       delete from mal.heard`,
+         values ('trap', 'mal.u', 'after_insert', 'https://evil.example/', 'doc.id > 0 and mal.always(1)')`,
     );
   });
-  const heard = async () => (await system.look("select distinct who from mal.heard")).map(({ who }) => who);
+  /** Whether it has run as somebody else: a sequence's step is not taken back. */
+  const hasRun = async () => (await system.look("select is_called from mal.runs"))[0]?.["is_called"];
 
   it("runs nothing of its condition with their own rights, neither then nor later, superusers included", async () => {
     await system.look("update walhook.webhook set rate_limit = 10 where name = 'trap'");
     await system.look("update walhook.webhook set revision = revision + 1 where name = 'trap'");
-    expect(await heard()).toEqual([]);
+    expect(await hasRun()).toBe(false);
     const [row] = await system.look(`select w.author::text, p.proowner::regrole::text as owner from walhook.webhook w
       join pg_proc p on p.proname = w.condition_function where w.name = 'trap'`);
     expect(row).toEqual({ author: "postgres", owner: mallory });
@@ -157,12 +158,12 @@ describe("who changes another's webhook", () => {
     );
     expect(refused.message).toBe(`webhook "trap": its condition runs with the rights of role ${mallory}`);
     expect(refused.hint).toContain("say it anew in the same statement");
-    expect(await heard()).toEqual([]);
+    expect(await hasRun()).toBe(false);
     // Other changes are nobody's business with the condition.
     await system.look("update walhook.webhook set rate_limit = 20 where name = 'trap'");
-    await system.look(
-      "update walhook.webhook set condition = 'doc.id > 1', revision = revision + 1 where name = 'trap'",
-    );
+    // Said by themselves, it is theirs, and this test would notice.
+    await system.look("update walhook.webhook set condition = condition where name = 'trap'");
+    expect(await hasRun()).toBe(true);
   });
 });
 
