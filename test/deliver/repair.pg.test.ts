@@ -53,6 +53,21 @@ describe("a webhook that is paused", () => {
 });
 
 describe("walhook.cancel", () => {
+  it.each(["since => '-infinity'", "since => '0044-03-15 BC'", "until => '20000-01-01'", "until => 'infinity'"])(
+    "takes any date that Postgres has: %s, with a request under way",
+    async (bound) => {
+      await system.webhook("w", "orders", "after_insert", { retry_schedule: "{1 h}" });
+      system.receiver.answer({ status: 500, delayMs: 300 });
+      const bridge = await system.startBridge();
+      await system.app("insert into orders values (1, 'a')");
+      await eventually(() => system.received("w").length === 1);
+      await system.admin(`select walhook.cancel('w', ${bound})`);
+      await eventually(async () => (await log("outcome")).some(({ outcome }) => outcome === "cancelled"));
+      await system.caughtUp();
+      await bridge.stop();
+    },
+  );
+
   it("takes what waits out of the queue, with a log row each; later events go on", async () => {
     await system.webhook("w", "orders", "after_insert, on_update", { retry_schedule: "{1 h}" });
     system.receiver.answer({ status: 500 });
