@@ -165,6 +165,25 @@ describe("walhook export and apply", () => {
     expect((await watched.rows("select name from walhook.webhook")).map(({ name }) => name)).toEqual(["new-order"]);
   });
 
+  it("takes a webhook to another table with the condition that the file says, whoever wrote it first", async () => {
+    await watched.db.query(
+      `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url, condition)
+       values ('w', 'orders', 'after_insert', 'https://example.com/', 'doc.id > 0')`,
+    );
+    const text = `webhooks:
+  - name: w
+    webhook_doctype: '"Odd Table"'
+    webhook_docevent: after_insert
+    request_url: https://example.com/
+    condition: doc.id > 0
+`;
+    expect(await applying(text)).toMatchObject({ code: 0 });
+    const owner = await watched.rows(
+      "select p.proowner::regrole::text as owner, w.doctype from walhook.webhook w join pg_proc p on p.proname = w.condition_function",
+    );
+    expect(owner).toEqual([{ owner: watched.roles.admin, doctype: "Odd Table" }]);
+  });
+
   it("changes rows of headers and data, in their order, and goes back to defaults", async () => {
     await applying(`${ONE}    timeout: 1 s\n    headers: {X-A: a, X-B: b}\n    data: [{id: id}, {amount: total}]\n`);
     const { out } = await applying(`${ONE}    headers: {X-B: b, X-A: c}\n    data: [{amount: total}, {id: id}]\n`);

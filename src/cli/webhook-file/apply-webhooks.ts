@@ -122,6 +122,8 @@ async function change(
     `+ ${column}: ${JSON.stringify(columns[column])}`,
   ]);
   const row: Record<string, Value> = Object.fromEntries(changed.map((column) => [column, columns[column] ?? null]));
+  // Over another table the condition is made anew: whoever applies the file is who says it.
+  if (before !== null && changed.includes("webhook_doctype")) row["condition"] = columns["condition"] ?? null;
   // A secret that the database has is its own: only a reference is changed by another one, and none is taken away.
   if (
     secret !== null &&
