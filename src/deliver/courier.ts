@@ -159,9 +159,11 @@ export class Courier {
   }
 
   #wake(webhookId: number): void {
-    this.#options.onRoom();
     const desk = this.#desks.get(webhookId);
+    // First it sets the next alarm, where a timer has come a moment early; a pause that ends between the two is over for whoever
+    // asks for room. The other way round it could be over for the alarm alone, and nobody would be woken any more.
     if (desk !== undefined) this.#work(desk);
+    this.#options.onRoom();
   }
 
   async #send(desk: Desk, parcel: Parcel, webhook: Webhook): Promise<void> {
