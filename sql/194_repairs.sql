@@ -14,7 +14,7 @@ begin
   if exists (select from pg_class c where c.oid = w.doctype_oid) then return w.doctype_oid; end if;
   select c.oid::regclass::text into namesake from pg_class c join pg_namespace n on n.oid = c.relnamespace
    where case when n.nspname = 'public' then c.relname::text else n.nspname || '.' || c.relname end = w.doctype and c.relkind in ('r', 'p');
-  raise exception 'webhook "%": its table % does not exist any more', webhook, w.doctype using errcode = 'undefined_table',
+  raise exception 'webhook "%": its table % does not exist any more', webhook, w.doctype using errcode = 'object_not_in_prerequisite_state',
     hint = case when namesake is null then format('Set webhook_doctype to another table, or delete the webhook: delete from walhook.webhook where name = %L;', webhook)
                 else format('A table of that name exists again: update walhook.webhook set webhook_doctype = %L where name = %L;', namesake, webhook) end;
 end $$;
@@ -148,7 +148,7 @@ begin
   select p.problem, p.remedy into mine from walhook.author_problem(quote_ident(current_user)::regrole, walhook.require_table(webhook)) p;
   if mine.problem is not null then
     raise exception 'webhook "%": %', webhook, mine.problem using errcode = 'insufficient_privilege',
-      detail = 'Who has a webhook''s deliveries sent again must be able to be its author.', hint = coalesce(mine.remedy, '');
+      detail = 'Who has a webhook''s deliveries sent again must be able to be its author.', hint = coalesce(mine.remedy, 'walhook.doctype says what is in the way of each table.');
   end if;
   named := walhook.docname_of_webhook(number, docname);
   select coalesce(sum(c.n), 0), coalesce(sum(c.n) filter (where c.problem is null), 0), coalesce(sum(c.n) filter (where c.problem is not null), 0),
