@@ -1,4 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
+import { ADMIN_HINT } from "../error-causes.ts";
 import { explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { readInput, usageError } from "./input.ts";
@@ -48,7 +49,7 @@ export const apply: Command = {
       );
       return 0;
     } catch (error) {
-      throw explain(error, `applying ${file} to ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `applying ${file} to ${displayUrl(config.databaseUrl)}`, ADMIN_HINT);
     } finally {
       await client.end();
     }

@@ -1,4 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
+import { ADMIN_HINT } from "../error-causes.ts";
 import { explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { chosenColumns, storedWebhooks } from "./webhook-file/stored-webhook.ts";
@@ -28,7 +29,7 @@ export const exportCommand: Command = {
       print(writeWebhooks(await storedWebhooks(client, defaults.keys()), defaults).trimEnd());
       return 0;
     } catch (error) {
-      throw explain(error, `exporting from ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `exporting from ${displayUrl(config.databaseUrl)}`, ADMIN_HINT);
     } finally {
       await client.end();
     }

@@ -3,6 +3,7 @@ import { connect, displayUrl } from "../db/connection.ts";
 import { ensureBridgeSlot, type BridgeSlot } from "../slot/create-bridge-slot.ts";
 import { migrate } from "../db/migrate.ts";
 import { restorePublications } from "../slot/restore-publications.ts";
+import { INSTALL_HINT } from "../error-causes.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { readServerFacts, type ServerFacts } from "./check/server-facts.ts";
@@ -50,7 +51,7 @@ export const install: Command = {
       for (const name of await restoreBeforeSlot(client)) context.print(`publication ${name} made anew`);
       return report(await ensureBridgeSlot(replicationUrl), facts, context);
     } catch (error) {
-      throw explain(error, `installing into ${displayUrl(replicationUrl)}`);
+      throw explain(error, `installing into ${displayUrl(replicationUrl)}`, INSTALL_HINT);
     } finally {
       await client.end();
     }
