@@ -10,13 +10,6 @@ export interface ErrorCause {
   readonly hint: string | null;
 }
 
-/** For a role that may not configure webhooks. */
-export const ADMIN_HINT = "GRANT walhook_admin TO <role>;";
-
-/** For a role that may not install. */
-export const INSTALL_HINT =
-  "Install as a superuser, or as the database's owner with REPLICATION, and with CREATEROLE to make the roles walhook_*.";
-
 const TLS_HINT =
   "Name the authority's certificate in the connection string with sslrootcert=/path/to/ca.pem; " +
   "sslmode=no-verify encrypts without checking who answers.";

@@ -16,6 +16,13 @@ export const EXIT_CODES = {
   fenced: 6,
 } as const;
 
+/** For a role that may not configure webhooks. */
+export const ADMIN_HINT = "GRANT walhook_admin TO <role>;";
+
+/** For a role that may not install. */
+export const INSTALL_HINT =
+  "Install as a superuser, or as the database's owner with REPLICATION, and with CREATEROLE to make the roles walhook_*.";
+
 /** An error that says what happened, and in `hint` what to do about it. */
 export class WalhookError extends Error {
   /** Stable name of what happened, for programs: `wrong_password`, `slot_lost`, … */

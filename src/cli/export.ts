@@ -1,6 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
-import { ADMIN_HINT } from "../error-causes.ts";
-import { explain } from "../errors.ts";
+import { ADMIN_HINT, explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { chosenColumns, storedWebhooks } from "./webhook-file/stored-webhook.ts";
 import { writeWebhooks } from "./webhook-file/write-webhooks.ts";

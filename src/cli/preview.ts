@@ -1,7 +1,6 @@
 import type pg from "pg";
 import { connect, connectionConfig, displayUrl } from "../db/connection.ts";
-import { ADMIN_HINT } from "../error-causes.ts";
-import { EXIT_CODES, explain, isRaised, WalhookError } from "../errors.ts";
+import { ADMIN_HINT, EXIT_CODES, explain, isRaised, WalhookError } from "../errors.ts";
 import { Conditions } from "../match/conditions.ts";
 import { Previewer } from "../preview/previewer.ts";
 import type { Previewed, Question } from "../preview/question.ts";

@@ -2,8 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type pg from "pg";
-import { INSTALL_HINT } from "../error-causes.ts";
-import { WalhookError } from "../errors.ts";
+import { INSTALL_HINT, WalhookError } from "../errors.ts";
 import { describeHolder, lockHolders } from "./lock-holders.ts";
 
 /** The numbered SQL files of the package, the same distance from `src/db` and from `dist/db`. */
