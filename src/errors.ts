@@ -16,6 +16,13 @@ export const EXIT_CODES = {
   fenced: 6,
 } as const;
 
+/** For a role that may not configure webhooks. */
+export const ADMIN_HINT = "GRANT walhook_admin TO <role>;";
+
+/** For a role that may not install. */
+export const INSTALL_HINT =
+  "Install as a superuser, or as the database's owner with REPLICATION, and with CREATEROLE to make the roles walhook_*.";
+
 /** An error that says what happened, and in `hint` what to do about it. */
 export class WalhookError extends Error {
   /** Stable name of what happened, for programs: `wrong_password`, `slot_lost`, … */
@@ -66,15 +73,17 @@ export function classify(error: unknown): Classification {
   const message = messageOf(error);
   const cause = findCause(error, message);
   if (cause === undefined) return { kind: "fatal", code: "unexpected", message, hint: hintOf(error) };
-  // The server's own HINT is about the statement at hand; ours is about Walhook.
-  return { kind: cause.kind, code: cause.code, message, hint: cause.hint ?? hintOf(error) };
+  // The server's own HINT is about the statement at hand; ours is about Walhook, as those of its functions are.
+  const hint = isRaised(error) ? (hintOf(error) ?? cause.hint) : (cause.hint ?? hintOf(error));
+  return { kind: cause.kind, code: cause.code, message, hint };
 }
 
 /**
  * Turns any error into one for the operator.
  * @param where what was being done to what, for example `connecting to postgresql://bridge@db:5432/shop`
+ * @param rightHint what to do where the role lacks a right; by default the bridge's role is named
  */
-export function explain(error: unknown, where: string): WalhookError {
+export function explain(error: unknown, where: string, rightHint: string | null = null): WalhookError {
   if (error instanceof WalhookError) return error;
   const message = messageOf(error);
   const cause = findCause(error, message);
@@ -82,7 +91,7 @@ export function explain(error: unknown, where: string): WalhookError {
   return new WalhookError(`${cause?.what ?? "failed"} (${where}): ${message}`, {
     code,
     kind,
-    hint,
+    hint: code === "no_right" && !(isRaised(error) && hintOf(error) !== null) ? (rightHint ?? hint) : hint,
     cause: error,
     ...(cause === undefined ? { exitCode: EXIT_CODES.problem } : {}),
   });
@@ -109,6 +118,11 @@ function messageOf(error: unknown): string {
   }
   if (error instanceof Error) return error.message || stringField(error, "code") || error.name;
   return String(error);
+}
+
+/** Whether a function of the database has raised it on purpose: its words are for whoever asked. */
+export function isRaised(error: unknown): boolean {
+  return stringField(error, "routine") === "exec_stmt_raise";
 }
 
 function hintOf(error: unknown): string | null {

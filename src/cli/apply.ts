@@ -1,5 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
-import { explain } from "../errors.ts";
+import { ADMIN_HINT, explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { readInput, usageError } from "./input.ts";
 import { printable } from "./printable.ts";
@@ -48,7 +48,7 @@ export const apply: Command = {
       );
       return 0;
     } catch (error) {
-      throw explain(error, `applying ${file} to ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `applying ${file} to ${displayUrl(config.databaseUrl)}`, ADMIN_HINT);
     } finally {
       await client.end();
     }

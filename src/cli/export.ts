@@ -1,5 +1,5 @@
 import { connect, displayUrl } from "../db/connection.ts";
-import { explain } from "../errors.ts";
+import { ADMIN_HINT, explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { chosenColumns, storedWebhooks } from "./webhook-file/stored-webhook.ts";
 import { writeWebhooks } from "./webhook-file/write-webhooks.ts";
@@ -28,7 +28,7 @@ export const exportCommand: Command = {
       print(writeWebhooks(await storedWebhooks(client, defaults.keys()), defaults).trimEnd());
       return 0;
     } catch (error) {
-      throw explain(error, `exporting from ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `exporting from ${displayUrl(config.databaseUrl)}`, ADMIN_HINT);
     } finally {
       await client.end();
     }

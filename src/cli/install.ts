@@ -3,7 +3,7 @@ import { connect, displayUrl } from "../db/connection.ts";
 import { ensureBridgeSlot, type BridgeSlot } from "../slot/create-bridge-slot.ts";
 import { migrate } from "../db/migrate.ts";
 import { restorePublications } from "../slot/restore-publications.ts";
-import { EXIT_CODES, explain } from "../errors.ts";
+import { EXIT_CODES, explain, INSTALL_HINT } from "../errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { readServerFacts, type ServerFacts } from "./check/server-facts.ts";
 import { checkServer } from "./check/check-server.ts";
@@ -50,7 +50,7 @@ export const install: Command = {
       for (const name of await restoreBeforeSlot(client)) context.print(`publication ${name} made anew`);
       return report(await ensureBridgeSlot(replicationUrl), facts, context);
     } catch (error) {
-      throw explain(error, `installing into ${displayUrl(replicationUrl)}`);
+      throw explain(error, `installing into ${displayUrl(replicationUrl)}`, INSTALL_HINT);
     } finally {
       await client.end();
     }

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { connect, connectionConfig, displayUrl } from "../db/connection.ts";
-import { explain } from "../errors.ts";
+import { ADMIN_HINT, EXIT_CODES, explain, isRaised, WalhookError } from "../errors.ts";
 import { Conditions } from "../match/conditions.ts";
 import { Previewer } from "../preview/previewer.ts";
 import type { Previewed, Question } from "../preview/question.ts";
@@ -67,12 +67,35 @@ export const preview: Command = {
       if (previews.length === 0 && !switches.has("json")) print("no row fits the condition");
       return 0;
     } catch (error) {
-      throw explain(error, `previewing in ${displayUrl(config.databaseUrl)}`);
+      throw mistake(error) ?? explain(error, `previewing in ${displayUrl(config.databaseUrl)}`, RIGHTS_HINT);
     } finally {
       await client.end();
     }
   },
 };
+
+/** Codes by which Walhook's functions refuse what is no mistake of the command line: a right is missing, a table is gone. */
+const OF_THE_DATABASE: readonly string[] = ["42501", "55000"];
+const RIGHTS_HINT = `${ADMIN_HINT} and SELECT on the webhook's table.`;
+/** Class of errors of a value that is no JSON, LSN, number or time. */
+const DATA_EXCEPTION = "22";
+
+/** What the question is refused with, in its own words; null: it was not the question. */
+function mistake(error: unknown): WalhookError | null {
+  const {
+    code = "",
+    message,
+    detail,
+    hint,
+  } = error as { code?: string; message: string; detail?: string; hint?: string };
+  if (!isRaised(error) && !code.startsWith(DATA_EXCEPTION)) return null;
+  return new WalhookError(detail === undefined ? message : `${message} (${detail})`, {
+    code: "refused",
+    exitCode: OF_THE_DATABASE.includes(code) ? EXIT_CODES.database : EXIT_CODES.usage,
+    hint: hint ?? (isRaised(error) ? null : "It is the value of --old, --lsn, --xid or --commit-time."),
+    cause: error,
+  });
+}
 
 function parametersOf({ values }: CommandContext): unknown[] {
   const timestamp = values["timestamp"] === undefined ? null : readNumber(values, "timestamp", 0, 253_402_300_799, 0);

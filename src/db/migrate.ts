@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type pg from "pg";
-import { WalhookError } from "../errors.ts";
+import { INSTALL_HINT, WalhookError } from "../errors.ts";
 import { describeHolder, lockHolders } from "./lock-holders.ts";
 
 /** The numbered SQL files of the package, the same distance from `src/db` and from `dist/db`. */
@@ -19,6 +19,7 @@ const LOCK_TIMEOUT_MS = 2_000;
 const MOST_TRIES = 5;
 const PAUSE_MS = 1_000;
 const LOCK_NOT_AVAILABLE = "55P03";
+const INSUFFICIENT_PRIVILEGE = "42501";
 
 const FILE_NAME = /^(\d{3})_([a-z0-9_]+)\.sql$/;
 
@@ -106,7 +107,7 @@ async function apply(client: pg.Client, file: MigrationFile, lockTimeoutMs: numb
     const { message, hint } = error as { message: string; hint?: string };
     throw new WalhookError(`installing ${label(file)} failed: ${message}`, {
       code: "install_failed",
-      hint: isLocked(error) ? await lockHint(client) : (hint ?? null),
+      hint: isLocked(error) ? await lockHint(client) : (hint ?? (isDenied(error) ? INSTALL_HINT : null)),
       cause: error,
     });
   } finally {
@@ -128,6 +129,10 @@ async function isRun(client: pg.Client, text: string, tries: number): Promise<bo
 
 function isLocked(error: unknown): boolean {
   return (error as { code?: string }).code === LOCK_NOT_AVAILABLE;
+}
+
+function isDenied(error: unknown): boolean {
+  return (error as { code?: string }).code === INSUFFICIENT_PRIVILEGE;
 }
 
 async function lockHint(client: pg.Client): Promise<string> {

@@ -262,18 +262,24 @@ describe("walhook export and apply", () => {
     expect(await configuration()).toEqual([]);
   });
 
-  it("a role that may not configure changes nothing, and is told so", async () => {
+  it("a role that lacks a right changes nothing, and is told which", async () => {
     await writeFile(file, ONE);
     const stranger = `stranger_${suffix}`;
     await watched.db.query(`create role ${stranger} login in role walhook_monitor`);
-    const said = { out: "", err: "" };
-    const code = await main(
-      ["apply", file],
-      { DATABASE_URL: watched.db.urlAs(stranger) },
-      { out: (text) => (said.out += text), err: (text) => (said.err += text) },
-    );
-    expect([code, said.out]).toEqual([3, ""]);
-    expect(said.err).toMatch(/permission denied/);
+    for (const [hint, ...args] of [
+      ["GRANT walhook_admin TO <role>;", "apply", file],
+      ["GRANT walhook_admin TO <role>;", "export"],
+      ["Install as a superuser, or as the database's owner with REPLICATION", "install"],
+    ] as const) {
+      const said = { out: "", err: "" };
+      const code = await main(
+        args,
+        { DATABASE_URL: watched.db.urlAs(stranger) },
+        { out: (text) => (said.out += text), err: (text) => (said.err += text) },
+      );
+      expect([code, said.err]).toEqual([3, expect.stringMatching(/permission denied/)]);
+      expect(said.err).toContain(`\n  ${hint}`);
+    }
     await watched.db.query(`drop role ${stranger}`);
   });
 });

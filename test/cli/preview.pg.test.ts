@@ -67,7 +67,44 @@ describe("walhook preview", () => {
 
   it("refuses in words what cannot be asked", async () => {
     expect(await run([])).toMatchObject({ code: 2, err: expect.stringContaining("Give --webhook and its name.") });
-    expect((await run(["--webhook", "nobody"])).err).toContain('there is no webhook "nobody"');
-    expect((await run(["--webhook", "w", "--docname", "9"])).err).toContain("has no document '9'");
+    expect(await run(["--webhook", "nobody"])).toEqual({
+      code: 2,
+      out: "",
+      err: 'walhook: there is no webhook "nobody"\n  Names stand in walhook.webhook.\n',
+    });
+    expect(await run(["--webhook", "w", "--docname", "abc"])).toEqual({
+      code: 2,
+      out: "",
+      err:
+        `walhook: 'abc' is no name of a document of orders (invalid input syntax for type integer: "abc")\n` +
+        "  Its key is id (integer): the name is its value as text.\n",
+    });
+    expect(await run(["--webhook", "w", "--docname", "9"])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("has no document '9'"),
+    });
+    expect((await run(["--webhook", "w", "--condition", "where true"])).err).toContain('\n  Leave out "where"');
+    expect(await run(["--webhook", "w", "--lsn", "x"])).toEqual({
+      code: 2,
+      out: "",
+      err: 'walhook: invalid input syntax for type pg_lsn: "x"\n  It is the value of --old, --lsn, --xid or --commit-time.\n',
+    });
+  });
+
+  it("says of a table that is gone, and of a right that is missing, what to do in the database", async () => {
+    await system.app("create table gone (id int primary key)");
+    await system.webhook("gone", "gone", "after_insert");
+    await system.app("drop table gone");
+    expect(await run(["--webhook", "gone"])).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(/its table gone does not exist any more\n {2}Set webhook_doctype/),
+    });
+    await system.admin("delete from walhook.webhook where name = 'gone'");
+    expect((await run(["--webhook", "w"], system.roles.app)).err).toContain(
+      "\n  GRANT walhook_admin TO <role>; and SELECT on the webhook's table.",
+    );
+    await system.app(`revoke select on orders from "${system.roles.admin}"`);
+    expect((await run(["--webhook", "w"], system.roles.admin)).err).toContain("\n  grant select on public.orders to ");
+    await system.app(`grant select on orders to "${system.roles.admin}"`);
   });
 });

@@ -142,4 +142,15 @@ describe("expunging a delivery", () => {
     });
     await bridge.end();
   });
+
+  it("may be done twice, also in one transaction", async () => {
+    await system.webhook("w", "orders", "after_insert");
+    await system.startBridge();
+    await system.app("insert into orders values (1, 'Anna')");
+    await system.settled();
+    const id = await idOf("1");
+    await system.admin("begin");
+    expect([await expunge(id), await expunge(id)]).toEqual([[{ n: 1 }], [{ n: 1 }]]);
+    await system.admin("commit");
+  });
 });

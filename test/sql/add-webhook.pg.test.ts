@@ -90,4 +90,70 @@ describe("walhook.add_webhook", () => {
       String.raw`HINT: Those of walhook.webhook may stand there, for example {"rate_limit": 20, "batch_size": 100}; \d+ walhook.webhook describes them.`,
     ]);
   });
+
+  it.each([
+    ["'', 'after_insert', 'https://example.com/'", "no table is named", /^HINT: Name it as in a query/],
+    ["'orders', null, 'https://example.com/'", "no events are given", /^HINT: There are after_insert, /],
+    ["'orders', 'after_insert', null", 'webhook "orders-after-insert": request_url is missing', /needs name/],
+    ["'orders', 'after_insert', 'https://a/', options => '[]'", "options is no object", /"rate_limit": 20/],
+    [
+      `'orders', 'after_insert', 'https://a/', options => '{"author": "x"}'`,
+      "options: author is filled by Walhook",
+      /Leave it out/,
+    ],
+    [
+      `'orders', 'after_insert', 'https://a/', options => '{"webhook_secret": "x"}'`,
+      "options: webhook_secret has an argument of its own",
+      /secret => /,
+    ],
+    [
+      `'orders', 'after_insert', 'https://a/', template => '{}', data => '["id"]'`,
+      "give data or a template, not both",
+      /^HINT: data: columns/,
+    ],
+    ["'orders', 'after_insert', 'https://a/', template => ' '", "the template is empty", /^HINT: Leave it out/],
+    ["'orders', 'after_insert', 'https://a/', 'taken'", 'there is a webhook "taken" already', /where name = 'taken';$/],
+  ])("passes no mistake by: %s", async (call, message, hint) => {
+    expect(await said(watched.admin, `select walhook.add_webhook(${call})`)).toEqual([
+      message,
+      expect.stringMatching(hint),
+    ]);
+  });
+
+  it("warns of a password in the URL, as an INSERT and an UPDATE do, but not of a template in its place", async () => {
+    const add = (url: string): Promise<readonly string[]> =>
+      said(watched.admin, `select walhook.add_webhook('orders', 'after_insert', '${url}', 'w')`);
+    const warning = [
+      'webhook "w": request_url holds a password',
+      expect.stringMatching(/^HINT: Whoever may read walhook.webhook reads it/),
+    ];
+    expect(await add("https://user:password@example.com/")).toEqual(warning);
+    expect(await add("https://example.com/a:b@c")).toEqual([]);
+    expect(await add("https://{{doc.status}}:{{doc.id}}@example.com/")).toEqual([]);
+    expect(
+      await said(watched.admin, "update walhook.webhook set request_url = 'https://u:p@example.com/'"),
+    ).toHaveLength(2);
+  });
+});
+
+describe("walhook.add_alert_webhook", () => {
+  it("says that its name is taken, and how to choose another one", async () => {
+    await watched.admin.query("select walhook.add_alert_webhook('https://example.com/')");
+    expect(await said(watched.admin, "select walhook.add_alert_webhook('https://example.com/')")).toEqual([
+      'there is a webhook "walhook-alerts" already',
+      expect.stringContaining("walhook.add_alert_webhook(…, name => …)"),
+    ]);
+    await watched.admin.query("delete from walhook.webhook where name = 'walhook-alerts'");
+  });
+});
+
+describe("a new secret of a webhook", () => {
+  it("signs nothing where it has no security, and that is said", async () => {
+    for (const call of ["rotate_secret('taken')", "add_secret('taken')"]) {
+      expect(await said(watched.admin, `select walhook.${call}`)).toEqual([
+        'webhook "taken" signs nothing until enable_security is true',
+        "HINT: update walhook.webhook set enable_security = true where name = 'taken';",
+      ]);
+    }
+  });
 });

@@ -82,7 +82,11 @@ describe("whatever stands in the names of schema, table, column and webhook, it 
       [name],
     );
     expect(shown).toEqual({ fires: true, body: JSON.stringify({ [name]: 1 }), is_signed: true });
-    await system.admin("select walhook.replay_dead_letters($1, docname => $1, delivery_id => $1)", [name]);
+    await system.admin("select walhook.replay_dead_letters($1, delivery_id => $1)", [name]);
+    await expect(system.admin("select walhook.replay_dead_letters($1, docname => $1)", [name])).rejects.toMatchObject({
+      code: "22023",
+      message: expect.stringContaining("is no name of a document of "),
+    });
     await system.admin("select * from walhook.add_webhook($1, 'on_trash', 'https://example.com', enabled => false)", [
       `${q}.${q}`,
     ]);
