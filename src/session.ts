@@ -21,6 +21,7 @@ import { Matcher } from "./match/matcher.ts";
 import { openSending } from "./open-sending.ts";
 import { Parts } from "./parts.ts";
 import { Answerer } from "./preview/answerer.ts";
+import { readMessageKey } from "./preview/signed-message.ts";
 import { fencedError, showStopped, takeOver } from "./record/bridge-row.ts";
 import { LogPartitions } from "./record/log-partitions.ts";
 import type { Durable } from "./record/recorder.ts";
@@ -103,6 +104,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     const answerer = parts.keep(
       new Answerer({
         pool,
+        messageKey: await readMessageKey(pool),
         transport,
         connection: connectionConfig(settings.databaseUrl, `${APPLICATION_NAME} preview`),
         conditionTimeoutMs: settings.conditionTimeoutMs,

@@ -12,6 +12,7 @@ const OF_SESSION = /^(57P|08|25006)/;
 export function whoseFailure(error: unknown): FailureOwner {
   if (error instanceof RangeError || error instanceof TypeError || error instanceof SyntaxError) return "work";
   const { code } = error as { readonly code?: string };
-  if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || OF_SESSION.test(code)) return "session";
+  // EPIPE has the form of an SQLSTATE.
+  if (code === undefined || code === "EPIPE" || !/^[0-9A-Z]{5}$/.test(code) || OF_SESSION.test(code)) return "session";
   return OF_MOMENT.test(code) ? "moment" : "work";
 }

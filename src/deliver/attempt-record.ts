@@ -22,6 +22,8 @@ export interface AttemptRecord {
   readonly errorClass: string | null;
   readonly error: string | null;
   readonly url: string | null;
+  /** Host and port for the figures, as `counted-host.ts` says; empty where nothing was sent. */
+  readonly host: string;
   readonly method: string | null;
   /** Values of harmless ones only, as `logged-headers.ts` says. */
   readonly requestHeaders: Readonly<Record<string, string>> | null;
@@ -61,6 +63,7 @@ export function unsentRecord(
     // Postgres quotes the value that it could not read, however long it is.
     error: error.length > MAX_ERROR_CHARACTERS ? `${error.slice(0, MAX_ERROR_CHARACTERS)} …` : error,
     url: null,
+    host: "",
     method: null,
     requestHeaders: null,
     requestBody: null,

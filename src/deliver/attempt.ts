@@ -1,5 +1,6 @@
 import type { Kept, Webhook } from "../match/webhook.ts";
 import { isTemplated } from "../render/template.ts";
+import { countedHost } from "./counted-host.ts";
 import { ORIGIN_HEADER } from "./handshake.ts";
 import type { Parcel } from "./parcel.ts";
 import type { KeyRing } from "./key-ring.ts";
@@ -14,6 +15,8 @@ export interface Attempt {
   /** The `webhook-id` that was sent. */
   readonly id: string;
   readonly request: TransportRequest;
+  /** Host and port for the figures. */
+  readonly host: string;
   readonly result: TransportResult;
   /** Numbers of the secrets that signed it. */
   readonly keyIds: readonly string[];
@@ -39,11 +42,13 @@ export async function attempt(parcel: Parcel, webhook: Webhook, { transport, key
   const { kept } = webhook;
   try {
     const request = prepare(parcel, webhook, keys, sentAtMs);
+    const host = countedHost(webhook, request.url, parcel.request.url);
     const keyIds = keys.idsOf(webhook, sentAtMs);
-    return { id: parcel.id, request, result: await transport.send(request), keyIds, kept, sentAtMs };
+    return { id: parcel.id, request, host, result: await transport.send(request), keyIds, kept, sentAtMs };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    const { method, body, url } = parcel.request;
+    const { method, body, url: frozenUrl } = parcel.request;
+    const url = (frozenUrl ?? webhook.requestUrl).replace(/\/\/[^/?#]*@/, "//");
     return {
       id: parcel.id,
       request: {
@@ -51,9 +56,10 @@ export async function attempt(parcel: Parcel, webhook: Webhook, { transport, key
         body,
         timeoutMs: webhook.timeoutMs,
         route: webhook.route,
-        url: (url ?? webhook.requestUrl).replace(/\/\/[^/?#]*@/, "//"),
+        url,
         headers: [],
       },
+      host: countedHost(webhook, url, frozenUrl),
       result: { kind: "failure", errorClass: "invalid_request", message, durationMs: 0 },
       keyIds: [],
       kept,

@@ -15,7 +15,7 @@ const responseHeadersOf = remember(loggedResponseHeaders);
  * @param isFirst of the deliveries of a batch the bodies stand with the first one only
  */
 export function toRecord(
-  { id, request, result, keyIds, kept, sentAtMs }: Attempt,
+  { id, request, host, result, keyIds, kept, sentAtMs }: Attempt,
   { delivery, attempts }: Pick<Ticket, "delivery" | "attempts">,
   outcome: Outcome,
   isFirst = true,
@@ -36,6 +36,7 @@ export function toRecord(
     errorClass: isResponse ? (isSuccess ? null : "http_status") : result.errorClass,
     error: isResponse ? (isSuccess ? null : describeStatus(result)) : result.message,
     url: request.url,
+    host,
     method: request.method,
     requestHeaders: requestHeadersOf(request.headers),
     requestBody: isFirst && kept.requestBytes !== 0 ? firstBytes(body, kept.requestBytes) : null,

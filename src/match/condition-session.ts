@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import pg from "pg";
 import { PIN_TEXT_SETTINGS } from "../replication/session.ts";
 import type { Question } from "./question.ts";
@@ -6,11 +7,18 @@ import type { Question } from "./question.ts";
 export type Reply<T> =
   | { readonly kind: "answers"; readonly answers: readonly T[] }
   | { readonly kind: "error"; readonly sqlState: string; readonly message: string }
-  | { readonly kind: "timeout" };
+  | { readonly kind: "timeout" }
+  /** The connection ended meanwhile: an expression did that, somebody, or the server, which may be gone. */
+  | { readonly kind: "lost"; readonly message: string };
 
 /** The server ends a statement a little before we would end its session, which costs a new connection. */
 const SERVER_SHARE = 0.85;
 const QUERY_CANCELED = "57014";
+/**
+ * What one statement may answer, with all messages that an expression raises on the way: a notice of 600 MB would be one text to the
+ * driver, and end the process. An error quotes at most the row that it is about.
+ */
+const MOST_ANSWER_BYTES = 64 * 1024 * 1024;
 const OF_BOOLEAN_ARRAYS: ReadonlyMap<number, (text: string) => unknown> = new Map([[1000, readBooleans]]);
 const TYPES: pg.CustomTypesConfig = {
   getTypeParser: (oid, format) => OF_BOOLEAN_ARRAYS.get(oid) ?? pg.types.getTypeParser(oid, format),
@@ -25,12 +33,18 @@ export class ConditionSession {
   readonly #pid: number;
   readonly #connection: pg.ClientConfig;
   #isUsable = true;
+  #bytesRead = 0;
 
   private constructor(client: pg.Client, pid: number, connection: pg.ClientConfig) {
     this.#client = client;
     this.#pid = pid;
     this.#connection = connection;
     client.on("end", () => (this.#isUsable = false));
+    const { stream } = (client as unknown as { readonly connection: { readonly stream: Socket } }).connection;
+    stream.on("data", ({ length }: Buffer) => {
+      this.#bytesRead += length;
+      if (this.#bytesRead > MOST_ANSWER_BYTES) stream.destroy();
+    });
   }
 
   static async open(connection: pg.ClientConfig): Promise<ConditionSession> {
@@ -50,7 +64,6 @@ export class ConditionSession {
   /**
    * Asks all questions in one statement. The answer comes within `withinMs`: first the server cancels the
    * statement; an expression that catches its own cancellation has its backend terminated.
-   * Rejects when the connection is lost.
    */
   async ask<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<T[]>> {
     // What several questions share is sent, and read by the server, once.
@@ -65,38 +78,20 @@ export class ConditionSession {
         `walhook.${asker}(${numberOf(functionName)}, ${numberOf(doc)}, ${numberOf(old)}, ${numberOf(event)}) as a${q}`,
     );
     const params = [...numbers.keys()];
-    const asked = this.#transaction<Record<string, T[]>>(`select ${calls.join(", ")}`, params, withinMs * SERVER_SHARE);
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<"timeout">((resolve) => {
-      // After a pause of our own the answer may lie in the socket unread: it is read before the immediates run.
-      timer = setTimeout(() => setImmediate(() => setImmediate(() => resolve("timeout"))), withinMs);
-    });
-    try {
-      const row = await Promise.race([asked, deadline]);
-      if (row === "timeout") {
-        asked.catch(() => {});
-        this.#isUsable = false;
-        void this.#terminate();
-        return { kind: "timeout" };
-      }
-      return { kind: "answers", answers: questions.map((_, q) => row[`a${q}`] ?? []) };
-    } catch (error) {
-      const { code, message } = error as pg.DatabaseError;
-      if (code === QUERY_CANCELED) return { kind: "timeout" };
-      // Shutdown, termination and a broken connection are nothing that an expression says.
-      if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || /^(57P|08)/.test(code)) throw error;
-      return { kind: "error", sqlState: code, message };
-    } finally {
-      clearTimeout(timer);
-    }
+    const reply = await this.#run<Record<string, T[]>>(`select ${calls.join(", ")}`, params, withinMs);
+    if (reply.kind !== "answers") return reply;
+    const [row = {}] = reply.answers;
+    return { kind: "answers", answers: questions.map((_, q) => row[`a${q}`] ?? []) };
   }
 
-  /** Whether the columns that a condition reads have changed since it was compiled. Rejects when the connection is lost. */
-  async isStale(functionName: string): Promise<boolean> {
-    const { rows } = await this.#client.query<{ stale: boolean }>("select walhook.condition_is_stale($1) as stale", [
-      functionName,
-    ]);
-    return rows[0]?.stale === true;
+  /**
+   * Whether the columns that a condition reads have changed since it was compiled; false where nobody can say: what is
+   * looked into belongs to the condition's author, and must not harm anybody else.
+   */
+  async isStale(functionName: string, withinMs: number): Promise<boolean> {
+    const statement = "select walhook.condition_is_stale($1) as stale";
+    const reply = await this.#run<{ stale: boolean }>(statement, [functionName], withinMs);
+    return reply.kind === "answers" && reply.answers[0]?.stale === true;
   }
 
   async close(): Promise<void> {
@@ -104,11 +99,36 @@ export class ConditionSession {
     await this.#client.end().catch(() => {});
   }
 
+  /** The rows of a statement within its time. */
+  async #run<Row extends pg.QueryResultRow>(
+    statement: string,
+    params: unknown[],
+    withinMs: number,
+  ): Promise<Reply<Row>> {
+    this.#bytesRead = 0;
+    const asked = this.#transaction<Row>(statement, params, withinMs * SERVER_SHARE);
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<"timeout">((resolve) => {
+      // After a pause of our own the answer may lie in the socket unread: it is read before the immediates run.
+      timer = setTimeout(() => setImmediate(() => setImmediate(() => resolve("timeout"))), withinMs);
+    });
+    const reply = await Promise.race([asked, deadline]);
+    clearTimeout(timer);
+    if (reply === "timeout") {
+      this.#isUsable = false;
+      void this.#terminate();
+      return { kind: "timeout" };
+    }
+    // The server says goodbye before the socket ends: nobody must ask here again.
+    if (reply.kind === "lost") void this.close();
+    return reply;
+  }
+
   async #transaction<Row extends pg.QueryResultRow>(
     statement: string,
     params: unknown[],
     withinMs: number,
-  ): Promise<Row> {
+  ): Promise<Reply<Row>> {
     const timeoutMs = Math.max(1, Math.floor(withinMs));
     const [begun, asked, ended] = await Promise.allSettled([
       this.#client.query(`begin read only; set local statement_timeout = ${timeoutMs}`),
@@ -116,10 +136,16 @@ export class ConditionSession {
       // Advisory locks of the session are the one thing that outlives a transaction.
       this.#client.query("rollback; select pg_advisory_unlock_all()"),
     ]);
-    if (asked.status === "rejected") throw asked.reason;
-    if (begun.status === "rejected") throw begun.reason;
-    if (ended.status === "rejected") throw ended.reason;
-    return asked.value.rows[0] as Row;
+    // A condition may raise any SQLSTATE, that of a shutdown too. What is true of the connection shows in the statements around it.
+    const broken = [begun, ended].find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
+    if (broken !== undefined) {
+      const { message } = (asked.status === "rejected" ? asked.reason : broken.reason) as Error;
+      return { kind: "lost", message };
+    }
+    if (asked.status === "fulfilled") return { kind: "answers", answers: asked.value.rows };
+    const { code, message } = asked.reason as pg.DatabaseError;
+    // No SQLSTATE: the driver could not read the answer.
+    return code === QUERY_CANCELED ? { kind: "timeout" } : { kind: "error", sqlState: code ?? "XX000", message };
   }
 
   /** From outside, by another connection of the same role. */

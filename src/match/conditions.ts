@@ -1,9 +1,9 @@
 import type pg from "pg";
 import { ConditionSession, type Reply } from "./condition-session.ts";
 import type { Question, Verdict } from "./question.ts";
-import { isBroken, ofBoolean, ofError, ofStale, ofText, TIMEOUT } from "./verdict.ts";
+import { isBroken, ofBoolean, ofError, ofLoss, ofStale, ofText, TIMEOUT } from "./verdict.ts";
 
-/** After so many timeouts in a row a condition is no longer asked with live batches. */
+/** After so many questions in a row without an answer in time a condition is no longer asked with live batches. */
 const SUSPEND_AFTER = 3;
 /** The share of the timeout that the statement for all may take; the rest is for asking one by one. */
 const TOGETHER = 0.4;
@@ -25,7 +25,7 @@ const MOST_ROWS_TOGETHER = 10_000;
 export class Conditions {
   readonly #connection: pg.ClientConfig;
   readonly #timeoutMs: number;
-  /** Timeouts in a row, by function: a condition that was changed starts afresh. */
+  /** Timeouts and lost connections in a row, by function: a condition that was changed starts afresh. */
   readonly #timeouts = new Map<string, number>();
   /** Functions whose last answer was an error: they would spoil the statement for all. */
   readonly #failing = new Set<string>();
@@ -68,7 +68,7 @@ export class Conditions {
     return verdict;
   }
 
-  /** Whether live batches no longer ask this function, because it timed out several times in a row. */
+  /** Whether live batches no longer ask this function, because it did not answer several times in a row. */
   isSuspended(functionName: string): boolean {
     return (this.#timeouts.get(functionName) ?? 0) >= SUSPEND_AFTER;
   }
@@ -120,12 +120,14 @@ export class Conditions {
   }
 
   async #askAlone(question: Question, deadline: number): Promise<readonly Verdict[]> {
-    const reply = await this.#run<boolean | null>("ask", [question], deadline - performance.now());
+    const reply = await this.#runAlone<boolean | null>("ask", question, deadline);
     switch (reply.kind) {
       case "answers":
         return this.#understand(question, reply.answers[0]);
       case "timeout":
-        return this.#timedOut(question);
+        return this.#unanswered(question, TIMEOUT);
+      case "lost":
+        return this.#unanswered(question, ofLoss(reply.message));
       case "error":
         this.#failing.add(question.functionName);
         // No other row would be answered either; a single row has nobody to be told apart from.
@@ -138,13 +140,14 @@ export class Conditions {
 
   /** The batch gave no answers: row by row it shows which one is to blame. */
   async #askRows(question: Question, deadline: number): Promise<readonly Verdict[]> {
-    const reply = await this.#run<string>("ask_rows", [question], deadline - performance.now());
-    if (reply.kind === "timeout") return this.#timedOut(question);
+    const reply = await this.#runAlone<string>("ask_rows", question, deadline);
+    if (reply.kind === "timeout") return this.#unanswered(question, TIMEOUT);
+    if (reply.kind === "lost") return this.#unanswered(question, ofLoss(reply.message));
     if (reply.kind === "error") return all(question, ofError(reply.sqlState, reply.message));
     this.#timeouts.delete(question.functionName);
     const verdicts = question.event.map((_, row) => ofText(reply.answers[0]?.[row]));
     if (!verdicts.some(({ kind }) => kind === "error")) return verdicts;
-    const isStale = await this.#withSession((session) => session.isStale(question.functionName));
+    const isStale = await this.#withSession((session) => session.isStale(question.functionName, this.#timeoutMs));
     return isStale
       ? verdicts.map((verdict) => (verdict.kind === "error" ? ofStale(verdict.message) : verdict))
       : verdicts;
@@ -156,9 +159,21 @@ export class Conditions {
     return answers.map(ofBoolean);
   }
 
-  #timedOut(question: Question): readonly Verdict[] {
+  #unanswered(question: Question, verdict: Verdict): readonly Verdict[] {
     this.#timeouts.set(question.functionName, (this.#timeouts.get(question.functionName) ?? 0) + 1);
-    return all(question, TIMEOUT);
+    return all(question, verdict);
+  }
+
+  /**
+   * A connection that ends may have been ended by anybody, so the question is asked once more, on a new one; if that ends as well, the
+   * condition does it. Rejects where no new one can be had: then it is the database that is gone.
+   */
+  async #runAlone<T>(asker: "ask" | "ask_rows", question: Question, deadline: number): Promise<Reply<readonly T[]>> {
+    const reply = await this.#run<T>(asker, [question], deadline - performance.now());
+    if (reply.kind !== "lost") return reply;
+    // Others that lie idle may have met the same end.
+    for (const session of this.#idle.splice(0)) void session.close();
+    return this.#run<T>(asker, [question], deadline - performance.now());
   }
 
   #run<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<readonly T[]>> {
@@ -173,10 +188,6 @@ export class Conditions {
     session ??= await ConditionSession.open(this.#connection);
     try {
       return await use(session);
-    } catch (error) {
-      // The server says goodbye before the socket ends: whoever asks again must not get this session.
-      void session.close();
-      throw error;
     } finally {
       if (this.#isClosed || this.#idle.length >= MOST_IDLE) void session.close();
       else if (session.isUsable) this.#idle.push(session);

@@ -28,20 +28,36 @@ export function ofError(sqlState: string, message: string): Verdict {
   if (isBroken(sqlState)) {
     return {
       kind: "undecided",
-      message: `the condition does not work any more: ${message} (${sqlState}); mend it, or save it again: ${MEND}`,
+      message: `the condition does not work any more: ${brief(message)} (${sqlState}); mend it, or save it again: ${MEND}`,
     };
   }
-  if (/^(40|53|55|57|58|F0|XX)/.test(sqlState)) {
-    return { kind: "undecided", message: `the condition could not be asked: ${message} (${sqlState})` };
+  // 57P is what a server says that ends the connection. Whoever can still read it has been told so by the expression.
+  if (/^(40|53|55|57(?!P)|58|F0|XX)/.test(sqlState)) {
+    return { kind: "undecided", message: `the condition could not be asked: ${brief(message)} (${sqlState})` };
   }
-  return { kind: "error", message: `the condition raised an error: ${message} (${sqlState})` };
+  return { kind: "error", message: `the condition raised an error: ${brief(message)} (${sqlState})` };
+}
+
+/** The connection ended while the condition was asked, twice. */
+export function ofLoss(message: string): Verdict {
+  return {
+    kind: "undecided",
+    message: `the condition ends the connection on which it is asked: ${brief(message)}; mend it, for example by leaving settings like transaction_timeout alone`,
+  };
+}
+
+const MAX_MESSAGE_CHARACTERS = 2000;
+
+/** Postgres quotes the value that it could not read, and a function raises what it likes: however long it is. */
+function brief(message: string): string {
+  return message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)} …` : message;
 }
 
 /** Where the columns have changed since, an error may be the old types' fault. */
 export function ofStale(message: string): Verdict {
   return {
     kind: "undecided",
-    message: `the table's columns have changed since the condition was saved (${message}); save it again: ${MEND}`,
+    message: `the table's columns have changed since the condition was saved (${brief(message)}); save it again: ${MEND}`,
   };
 }
 

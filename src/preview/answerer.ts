@@ -6,10 +6,11 @@ import type { Transport } from "../deliver/transport.ts";
 import { Conditions } from "../match/conditions.ts";
 import { Doorbell } from "./doorbell.ts";
 import { Previewer, type PreviewMeans } from "./previewer.ts";
-import type { Question } from "./question.ts";
+import type { Previewed, Question } from "./question.ts";
 import { logTest, sendTest } from "./send-test.ts";
+import { openMessage } from "./signed-message.ts";
 
-/** What `walhook.emit` writes into the WAL. Anybody can, so nothing in it is to be relied on. */
+/** What `walhook.emit` writes into the WAL. It may be called by whoever may ask anything, so nothing in it is to be relied on. */
 type Message =
   | {
       readonly kind: "preview";
@@ -23,15 +24,19 @@ type Message =
 /** What waits for its turn; more are dropped, and whoever asked is told that the bridge is busy. */
 const MOST_WAITING = 100;
 const MOST_TESTS = 20;
-/** How far the server's clock may be from ours. */
-const CLOCK_MS = 60_000;
+/** Rows of a question, and characters of the bodies that answer it. */
+const MOST_ROWS = 1000;
+const MOST_CHARACTERS = 32 * 1024 * 1024;
 /** A commit is in the stream before everybody sees it, with synchronous replication long before. */
 const TEST_TRIES = 12;
+const ASK_FOR_FEWER = "ask for fewer: max_rows => 10. `walhook preview` on the command line takes any";
 /** Answers that nobody took are cleared away after a minute. */
 const SWEEP_AFTER_MS = 61_000;
 
 export interface AnswererOptions {
   readonly pool: pg.Pool;
+  /** By which messages are known that are to be heard, see `readMessageKey`. */
+  readonly messageKey: Buffer;
   readonly transport: Transport;
   /** For conditions, which have connections of their own. */
   readonly connection: pg.ClientConfig;
@@ -83,7 +88,7 @@ export class Answerer {
   /** A message of the stream. Returns at once, and never throws. */
   notice(content: string): void {
     if (this.#isClosed) return;
-    const message = parse(content);
+    const message = parse(content, this.#options.messageKey);
     if (message === null) return;
     if (message.kind === "test") {
       if (this.#tests.size >= MOST_TESTS) return;
@@ -91,7 +96,7 @@ export class Answerer {
         .catch(() => {})
         .finally(() => this.#tests.delete(test));
       this.#tests.add(test);
-    } else if (this.#waiting.length < MOST_WAITING && Date.now() < message.untilMs + CLOCK_MS) {
+    } else if (this.#waiting.length < MOST_WAITING) {
       this.#waiting.push(message);
       if (this.#isAnswering) return;
       this.#isAnswering = true;
@@ -108,10 +113,18 @@ export class Answerer {
 
   async #answer({ token, untilMs, question }: Message & { readonly kind: "preview" }): Promise<void> {
     const { webhookId } = question;
-    const answer = await this.#with(question, async (previewer) => ({
-      webhookId,
-      rows: await previewer.previewAll(),
-    })).catch((error: unknown) => ({ webhookId, error: error instanceof Error ? error.message : String(error) }));
+    const { rows: clocks } = await this.#options.pool.query<{ ms: number }>(
+      "select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms",
+    );
+    const waitsUntil = performance.now() + untilMs - clocks[0]!.ms;
+    const check = (characters: number): void => {
+      if (this.#isClosed || performance.now() > waitsUntil) throw new Error("nobody waits for the answer any more");
+      if (characters > MOST_CHARACTERS) throw new Error(`the bodies are too long for one answer; ${ASK_FOR_FEWER}`);
+    };
+    const answer = await this.#preview(question, check).then(
+      (rows) => ({ webhookId, rows }),
+      (error: unknown) => ({ webhookId, error: error instanceof Error ? error.message : String(error) }),
+    );
     await this.#options.pool.query("select walhook.answer_question($1, $2, $3)", [
       token,
       Math.trunc(untilMs),
@@ -121,6 +134,14 @@ export class Answerer {
       this.#sweep = null;
       void this.#clearUp();
     }, SWEEP_AFTER_MS).unref();
+  }
+
+  async #preview(question: Question, check: (characters: number) => void): Promise<readonly Previewed[]> {
+    check(0);
+    if (question.rows.length > MOST_ROWS) {
+      throw new Error(`${question.rows.length} documents are asked about, at most ${MOST_ROWS}; ${ASK_FOR_FEWER}`);
+    }
+    return this.#with(question, (previewer) => previewer.previewAll(check));
   }
 
   async #clearUp(): Promise<void> {
@@ -174,14 +195,16 @@ export class Answerer {
   }
 }
 
-function parse(content: string): Message | null {
+function parse(content: string, key: Buffer): Message | null {
+  const opened = openMessage(content, key);
+  if (opened === null) return null;
+  const { token, json } = opened;
   try {
-    const message = JSON.parse(content) as Partial<Message> | null;
-    if (typeof message?.token !== "string") return null;
-    if (message.kind === "test") return { kind: "test", token: message.token };
-    const isWhole =
-      message.kind === "preview" && typeof message.untilMs === "number" && typeof message.question === "object";
-    return isWhole ? (message as Message & { readonly kind: "preview" }) : null;
+    const message = JSON.parse(json) as Partial<Message> | null;
+    if (message?.kind === "test") return { kind: "test", token };
+    if (message?.kind !== "preview" || typeof message.untilMs !== "number") return null;
+    const { question, untilMs } = message;
+    return Array.isArray(question?.rows) ? { kind: "preview", token, untilMs, question } : null;
   } catch {
     return null;
   }

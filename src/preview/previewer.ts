@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type pg from "pg";
 import { readDefinition } from "../db/read-definitions.ts";
 import type { WebhookDefinition } from "../db/schema.ts";
@@ -74,10 +75,21 @@ export class Previewer {
     return previewer;
   }
 
-  /** What would be sent for each document. */
-  async previewAll(): Promise<readonly Previewed[]> {
+  /**
+   * What would be sent for each document.
+   *
+   * @param check is told after each how many characters the bodies have so far, and throws where it is enough
+   */
+  async previewAll(check: (characters: number) => void = () => {}): Promise<readonly Previewed[]> {
     const previews: Previewed[] = [];
-    for (const row of this.#question.rows) previews.push(await this.#preview(row));
+    let characters = 0;
+    for (const row of this.#question.rows) {
+      const preview = await this.#preview(row);
+      previews.push(preview);
+      check((characters += preview.body?.length ?? 0));
+      // Where no condition is asked nothing else would have its turn before the last one.
+      await setImmediate();
+    }
     return previews;
   }
 

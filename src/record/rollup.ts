@@ -13,7 +13,7 @@ export interface RollupRow {
   readonly outcome: string;
   /** Empty: none. */
   readonly errorClass: string;
-  /** Host and port; empty where nothing was sent. */
+  /** Host and port, `(dynamic)` where a row decides them; empty where nothing was sent. */
   readonly host: string;
   readonly rows: number;
   readonly requestBytes: number;
@@ -26,7 +26,6 @@ export interface RollupRow {
 interface Sum {
   readonly minuteMs: number;
   readonly first: AttemptRecord;
-  readonly host: string;
   rows: number;
   requestBytes: number;
   readonly duration: Map<number, number>;
@@ -63,21 +62,21 @@ export function rollUp(records: readonly AttemptRecord[]): readonly RollupRow[] 
     ...sum,
     webhookId: first.delivery.webhookId,
     webhookName: first.delivery.webhookName,
+    host: first.host,
     outcome: first.outcome,
     errorClass: first.errorClass ?? "",
   }));
 }
 
-function isAlike(first: AttemptRecord, { url, outcome, errorClass }: AttemptRecord): boolean {
-  return first.url === url && first.outcome === outcome && first.errorClass === errorClass;
+function isAlike(first: AttemptRecord, { host, outcome, errorClass }: AttemptRecord): boolean {
+  return first.host === host && first.outcome === outcome && first.errorClass === errorClass;
 }
 
 function sumOf(sums: Map<string, Sum>, record: AttemptRecord, minuteMs: number): Sum {
-  const host = record.url === null ? "" : hostOf(record.url);
-  const key = `${record.delivery.webhookId} ${minuteMs} ${record.outcome} ${record.errorClass ?? ""} ${host}`;
+  const key = `${record.delivery.webhookId} ${minuteMs} ${record.outcome} ${record.errorClass ?? ""} ${record.host}`;
   const known = sums.get(key);
   if (known !== undefined) return known;
-  const sum = { minuteMs, first: record, host, rows: 0, requestBytes: 0, duration: new Map(), receipt: new Map() };
+  const sum = { minuteMs, first: record, rows: 0, requestBytes: 0, duration: new Map(), receipt: new Map() };
   sums.set(key, sum);
   return sum;
 }
@@ -89,11 +88,4 @@ export function bucketOf(ms: number): number {
 
 function add(histogram: Map<number, number>, bucket: number): void {
   histogram.set(bucket, (histogram.get(bucket) ?? 0) + 1);
-}
-
-const MAX_HOST_CHARACTERS = 255;
-
-function hostOf(url: string): string {
-  const [, host = ""] = /^[a-z]+:\/\/(?:[^/?#]*@)?([^/?#]+)/i.exec(url) ?? [];
-  return host.toLowerCase().slice(0, MAX_HOST_CHARACTERS);
 }

@@ -1,6 +1,7 @@
 import type { Fields } from "./fields.ts";
 import { type JsonTree, parseJsonTree } from "./json-tree.ts";
-import { JsonText, printed } from "./template-value.ts";
+import { JsonText } from "./json-text.ts";
+import { printed } from "./template-value.ts";
 
 /**
  * Fields as application/x-www-form-urlencoded (https://url.spec.whatwg.org/#application/x-www-form-urlencoded):

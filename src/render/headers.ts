@@ -1,6 +1,8 @@
 import { renderTemplate, type Writing } from "./render-template.ts";
+import type { Rendering } from "./rendering.ts";
 import { isTemplated, parseTemplate, type Template } from "./template.ts";
 import type { TemplateValue } from "./template-value.ts";
+import { checkCharacters, checkGrowing } from "./text-bound.ts";
 
 /** A header whose value is rendered. */
 export interface TemplatedHeader {
@@ -23,26 +25,22 @@ export function templatedHeaders(
     });
 }
 
-/** Twice what servers take of a header by default (nginx, Apache: 8 KiB). */
-const MAX_CHARACTERS = 16 * 1024;
-const INSIDE_HEADER: Writing = { escape: (text) => text, escapeJson: asciiJson };
+const INSIDE_HEADER: Omit<Writing, "check"> = { escape: (text) => text, escapeJson: asciiJson };
 
 /**
  * Renders a header's value. Throws a `SyntaxError` for what HTTP cannot carry: control characters (a line
  * break would begin another header) and anything beyond Latin-1 (RFC 9110 section 5.5). `{{#json}}` is written in
- * ASCII, so it carries any text. Throws it for more than 16 KiB, too.
+ * ASCII, so it carries any text. Throws it for more than 16 KiB, too; and what `renderTemplate` throws.
  */
-export function renderHeader({ key, template }: TemplatedHeader, context: TemplateValue): string {
-  const value = renderTemplate(template, context, INSIDE_HEADER).trim();
-  if (value.length > MAX_CHARACTERS) {
-    throw new SyntaxError(
-      `header ${key}: the rendered value has ${value.length} characters, at most ${MAX_CHARACTERS} are sent`,
-    );
-  }
+export function renderHeader({ key, template }: TemplatedHeader, context: TemplateValue, rendering: Rendering): string {
+  const rendered = `header ${key}: the rendered value`;
+  const writing = { ...INSIDE_HEADER, check: (text: string) => checkGrowing(rendered, text) };
+  const value = renderTemplate(template, context, writing, rendering).trim();
+  checkCharacters(rendered, value);
   const bad = /[^\t\x20-\x7e\x80-\xff]/u.exec(value);
   if (bad !== null) {
     const point = (bad[0].codePointAt(0) as number).toString(16).toUpperCase().padStart(4, "0");
-    throw new SyntaxError(`header ${key}: the rendered value holds U+${point}, which no header can carry`);
+    throw new SyntaxError(`${rendered} holds U+${point}, which no header can carry`);
   }
   return value;
 }

@@ -3,9 +3,16 @@ import { jsonString } from "./json-string.ts";
 /** A JSON number as its own digits. */
 export class JsonNumber {
   readonly text: string;
+  #isZero: boolean | undefined;
 
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** Looked at once: it may have a million digits. */
+  get isZero(): boolean {
+    this.#isZero ??= /^[-0.]*(?:e.*)?$/i.test(this.text);
+    return this.#isZero;
   }
 }
 

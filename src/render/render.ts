@@ -1,6 +1,6 @@
 import type { DocEvent } from "../events/doc-event.ts";
 import type { Webhook } from "../match/webhook.ts";
-import { BodyTooLargeError, encodeBody } from "./body-too-large.ts";
+import { BodyTooLargeError, checkLength, encodeBody } from "./body-too-large.ts";
 import { chosenFields } from "./chosen-fields.ts";
 import {
   CLOUDEVENT_TYPE,
@@ -17,6 +17,7 @@ import { formBody, formOfObject } from "./form.ts";
 import { renderHeader, type TemplatedHeader, templatedHeaders } from "./headers.ts";
 import { parseJsonTree } from "./json-tree.ts";
 import { INSIDE_JSON_STRING, renderTemplate } from "./render-template.ts";
+import { Rendering, TemplateTooLongError } from "./rendering.ts";
 import { parseTemplate, type Template } from "./template.ts";
 import { UnknownValueError } from "./unknown-value.ts";
 import { renderUrl } from "./url.ts";
@@ -28,7 +29,7 @@ export type Rendered =
       readonly ok: false;
       readonly outcome: "error" | "undecidable";
       readonly error: string;
-      /** What kind of trouble, where there is a word for it: `body_too_large`. */
+      /** What kind of trouble, where there is a word for it: `body_too_large`, `template_too_long`. */
       readonly errorClass: string | null;
     };
 
@@ -50,6 +51,7 @@ export function render(webhook: Webhook, event: DocEvent, maxBodyBytes: number, 
 function classify(error: unknown): readonly ["error" | "undecidable", string | null] {
   if (error instanceof UnknownValueError) return ["undecidable", null];
   if (error instanceof BodyTooLargeError) return ["error", "body_too_large"];
+  if (error instanceof TemplateTooLongError) return ["error", "template_too_long"];
   // Too deep a nesting of JSON ends as a RangeError, and so does a text beyond V8's 512 MiB.
   if (error instanceof SyntaxError || error instanceof URIError || error instanceof RangeError) return ["error", null];
   throw error;
@@ -85,29 +87,34 @@ function compile(webhook: Webhook): Renderer {
   const headers = templatedHeaders(webhook.headers);
   const contentType = contentTypeOf(webhook, headers);
   const others = headers.filter((header) => header !== contentType);
-  const plain: Renderer = (event, maxBodyBytes) => ({
+  const plain = (event: DocEvent, maxBodyBytes: number, rendering: Rendering): FrozenRequest => ({
     method,
-    url: url === null ? null : renderUrl(url, eventContext(event)),
-    contentType: typeof contentType === "string" ? contentType : renderHeader(contentType, eventContext(event)),
-    headers: others.length === 0 ? [] : renderHeaders(others, event),
-    body: encodeBody(body(event, maxBodyBytes), maxBodyBytes),
+    url: url === null ? null : renderUrl(url, eventContext(event), rendering),
+    contentType:
+      typeof contentType === "string" ? contentType : renderHeader(contentType, eventContext(event), rendering),
+    headers: others.length === 0 ? [] : renderHeaders(others, event, rendering),
+    body: encodeBody(body(event, maxBodyBytes, rendering), maxBodyBytes),
   });
   switch (webhook.payloadFormat) {
     case "plain":
-      return plain;
+      return (event, maxBodyBytes) => plain(event, maxBodyBytes, new Rendering());
     case "cloudevents-binary":
       return (event, maxBodyBytes, id) => {
-        const request = plain(event, maxBodyBytes, id);
+        const request = plain(event, maxBodyBytes, new Rendering());
         return { ...request, headers: [...request.headers, ...cloudeventHeaders(attributesOf(webhook, event, id))] };
       };
     case "cloudevents-structured":
-      return (event, maxBodyBytes, id) => ({
-        method,
-        url: url === null ? null : renderUrl(url, eventContext(event)),
-        contentType: CLOUDEVENT_TYPE,
-        headers: others.length === 0 ? [] : renderHeaders(others, event),
-        body: encodeBody(cloudeventJson(attributesOf(webhook, event, id), body(event, maxBodyBytes)), maxBodyBytes),
-      });
+      return (event, maxBodyBytes, id) => {
+        const rendering = new Rendering();
+        const data = body(event, maxBodyBytes, rendering);
+        return {
+          method,
+          url: url === null ? null : renderUrl(url, eventContext(event), rendering),
+          contentType: CLOUDEVENT_TYPE,
+          headers: others.length === 0 ? [] : renderHeaders(others, event, rendering),
+          body: encodeBody(cloudeventJson(attributesOf(webhook, event, id), data), maxBodyBytes),
+        };
+      };
     default:
       return webhook.payloadFormat satisfies never;
   }
@@ -131,9 +138,9 @@ function isContentType({ key }: { readonly key: string }): boolean {
 }
 
 /** A header that renders to nothing is left out, as Frappe leaves out a row without a value. */
-function renderHeaders(headers: readonly TemplatedHeader[], event: DocEvent): [string, string][] {
+function renderHeaders(headers: readonly TemplatedHeader[], event: DocEvent, rendering: Rendering): [string, string][] {
   return headers
-    .map((header): [string, string] => [header.key, renderHeader(header, eventContext(event))])
+    .map((header): [string, string] => [header.key, renderHeader(header, eventContext(event), rendering)])
     .filter(([, value]) => value !== "");
 }
 
@@ -141,7 +148,7 @@ function renderHeaders(headers: readonly TemplatedHeader[], event: DocEvent): [s
  * `webhook_data` comes before `webhook_json`, as in Frappe; a webhook with neither sends the envelope, of which a
  * CloudEvent has the rest in its attributes.
  */
-function bodyOf(webhook: Webhook): (event: DocEvent, maxBytes: number) => string {
+function bodyOf(webhook: Webhook): (event: DocEvent, maxBytes: number, rendering: Rendering) => string {
   const isForm = webhook.structure === "Form URL-Encoded";
   const { data } = webhook;
   if (data.length > 0) {
@@ -150,14 +157,21 @@ function bodyOf(webhook: Webhook): (event: DocEvent, maxBytes: number) => string
   }
   if (webhook.template !== null && webhook.template.trim() !== "") {
     const template = parsed("webhook_json", webhook.template);
-    return (event, maxBytes) => templateBody(template, event, isForm, maxBytes);
+    return (event, maxBytes, rendering) => templateBody(template, event, isForm, maxBytes, rendering);
   }
   if (webhook.payloadFormat !== "plain") return envelopeData;
   return isForm ? (event) => formBody(envelopeFields(event)) : envelope;
 }
 
-function templateBody(template: Template, event: DocEvent, isForm: boolean, maxLength: number): string {
-  const text = renderTemplate(template, eventContext(event), { ...INSIDE_JSON_STRING, maxLength });
+function templateBody(
+  template: Template,
+  event: DocEvent,
+  isForm: boolean,
+  maxLength: number,
+  rendering: Rendering,
+): string {
+  const writing = { ...INSIDE_JSON_STRING, check: (part: string) => checkLength(part, maxLength) };
+  const text = renderTemplate(template, eventContext(event), writing, rendering);
   try {
     if (isForm) return formOfObject(text);
     JSON.parse(text);

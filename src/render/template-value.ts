@@ -1,5 +1,7 @@
 import { jsonString } from "./json-string.ts";
-import { isJsonArray, JsonNumber, type JsonTree, parseJsonTree, stringifyJsonTree } from "./json-tree.ts";
+import { JsonText } from "./json-text.ts";
+import { isJsonArray, JsonNumber, type JsonTree, stringifyJsonTree } from "./json-tree.ts";
+import type { Rendering } from "./rendering.ts";
 import { RowView } from "./row-view.ts";
 import { type UnknownValueError, unknownOldValue } from "./unknown-value.ts";
 
@@ -22,33 +24,18 @@ export class UnknownRow {
  */
 export type TemplateValue = JsonTree | JsonText | RowView | UnknownRow | ReadonlyMap<string, TemplateValue> | undefined;
 
-/** A value as JSON text. */
-export class JsonText {
-  readonly text: string;
-  #tree: JsonTree | undefined;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-
-  get tree(): JsonTree {
-    this.#tree ??= parseJsonTree(this.text);
-    return this.#tree;
-  }
-}
+/** No list has more items than this has digits. */
+const MAX_INDEX_DIGITS = 10;
 
 /** Looks a name up in a value, as the next step of a dotted name; undefined where it has none such. */
-export function member(value: TemplateValue, name: string): TemplateValue {
-  if (value instanceof RowView) {
-    const json = value.json(name);
-    return json === undefined ? undefined : new JsonText(json);
-  }
+export function member(value: TemplateValue, name: string, rendering: Rendering): TemplateValue {
+  if (value instanceof RowView) return rendering.column(value, name);
   if (value instanceof UnknownRow) throw value.error(name);
   const tree = value instanceof JsonText ? value.tree : value;
   if (tree instanceof Map) return (tree as ReadonlyMap<string, TemplateValue>).get(name);
   if (isJsonArray(tree)) {
     if (name === "length") return new JsonNumber(String(tree.length));
-    return /^\d+$/.test(name) ? tree[Number(name)] : undefined;
+    return name.length <= MAX_INDEX_DIGITS && /^\d+$/.test(name) ? tree[Number(name)] : undefined;
   }
   return undefined;
 }
@@ -93,5 +80,5 @@ export function isFalse(value: TemplateValue): boolean {
   if (plain === undefined || plain === null || plain === false || plain === "" || plain instanceof UnknownRow)
     return true;
   if (isJsonArray(plain)) return plain.length === 0;
-  return plain instanceof JsonNumber && /^[-0.]*(?:e.*)?$/i.test(plain.text);
+  return plain instanceof JsonNumber && plain.isZero;
 }

@@ -3,8 +3,13 @@ import Mustache from "mustache";
 /** A parsed Mustache template. */
 export type Template = readonly TemplateNode[];
 
-/** A dotted name, split; empty for `.`, the current element. `-first` and `-last` ask where it stands in its list. */
-export type Path = readonly string[];
+/** A dotted name. */
+export interface Path {
+  /** Empty for `.`, the current element. `-first` and `-last` ask where it stands in its list. */
+  readonly parts: readonly string[];
+  /** Steps that looking it up takes: one, and more where it is very long. */
+  readonly steps: number;
+}
 
 type TemplateNode =
   | { readonly kind: "text"; readonly text: string }
@@ -77,14 +82,19 @@ function toJson(type: "#" | "^", body: Mustache.TemplateSpans, start: number, te
   return { kind: "json", path: toPath(only[1].trim(), start, text) };
 }
 
+/** What fits into one step of a rendering. */
+const PARTS_A_STEP = 8;
+const CHARACTERS_A_STEP = 256;
+
 function toPath(name: string, start: number, text: string): Path {
-  if (name === ".") return [];
-  const path = name.split(".");
+  if (name === ".") return { parts: [], steps: 1 };
+  const parts = name.split(".");
   if (name.startsWith("$") || name.startsWith("<")) {
     throw new SyntaxError(`blocks and parents ({{${name}}}) are not supported, at ${place(text, start)}`);
   }
-  if (path.includes("")) throw new SyntaxError(`"${name}" is not a name, at ${place(text, start)}`);
-  return path;
+  if (parts.includes("")) throw new SyntaxError(`"${name}" is not a name, at ${place(text, start)}`);
+  const steps = 1 + Math.floor(parts.length / PARTS_A_STEP) + Math.floor(name.length / CHARACTERS_A_STEP);
+  return { parts, steps };
 }
 
 /** Mustache's own messages end in "at <offset>", which is told as line and column instead. */

@@ -1,23 +1,24 @@
 import type { Template } from "./template.ts";
 import { renderTemplate, type Writing } from "./render-template.ts";
+import type { Rendering } from "./rendering.ts";
 import type { TemplateValue } from "./template-value.ts";
+import { checkCharacters, checkGrowing } from "./text-bound.ts";
 
-/** Twice what servers take of a request line by default (nginx, Apache: 8 KiB). */
-const MAX_CHARACTERS = 16 * 1024;
-const INSIDE_URL: Writing = { escape: encodeURIComponent, escapeJson: encodeURIComponent };
+const RENDERED = "request_url: the rendered text";
+const INSIDE_URL: Writing = {
+  escape: encodeURIComponent,
+  escapeJson: encodeURIComponent,
+  check: (text) => checkGrowing(RENDERED, text),
+};
 
 /**
  * Renders a dynamic URL. `{{name}}` is percent-encoded as one part of a path or query (`encodeURIComponent`),
  * `{{{name}}}` is put as it is. Returns the URL as it goes on the wire; throws a `SyntaxError` where it is not an
- * absolute http or https URL of at most 16 KiB, or where a value makes a path step such as `..`.
+ * absolute http or https URL of at most 16 KiB, or where a value makes a path step such as `..`; and what `renderTemplate` throws.
  */
-export function renderUrl(template: Template, context: TemplateValue): string {
-  const text = renderTemplate(template, context, INSIDE_URL).trim();
-  if (text.length > MAX_CHARACTERS) {
-    throw new SyntaxError(
-      `request_url: the rendered text has ${text.length} characters, at most ${MAX_CHARACTERS} are sent`,
-    );
-  }
+export function renderUrl(template: Template, context: TemplateValue, rendering: Rendering): string {
+  const text = renderTemplate(template, context, INSIDE_URL, rendering).trim();
+  checkCharacters(RENDERED, text);
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
     throw new SyntaxError("request_url: the rendered text is not an absolute http or https URL");

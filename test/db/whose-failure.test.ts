@@ -5,7 +5,7 @@ const error = (code?: string): Error => Object.assign(new Error("why"), { code }
 
 describe("a step that failed", () => {
   it("is the session's where the connection or the server is gone", () => {
-    for (const code of [undefined, "ECONNRESET", "57P01", "08006", "25006"])
+    for (const code of [undefined, "ECONNRESET", "EPIPE", "57P01", "08006", "25006"])
       expect(whoseFailure(error(code))).toBe("session");
   });
 

@@ -83,3 +83,38 @@ describe("a condition that never answers in time", () => {
     expect(await system.look("select state from walhook.webhook_state where name = 'slow'")).toEqual([{ state: "ok" }]);
   });
 });
+
+describe("a condition that speaks as if the server were gone", () => {
+  it("is the only one that fails: the session of the bridge goes on, and so do the other webhooks", async () => {
+    await system.db.query(`grant create on schema public to "${system.roles.admin}";
+      grant pg_signal_backend to "${system.roles.admin}"`);
+    await system.admin(`create function public.raises(code text) returns boolean language plpgsql as $$
+      begin raise exception 'of its own' using errcode = code; end $$`);
+    await system.webhook("down", "orders", "after_insert", {
+      condition: "case when doc.id % 2 = 0 then raises('57P01') else true end",
+    });
+    await system.webhook("ends", "orders", "after_insert", {
+      condition: "pg_terminate_backend(pg_backend_pid()) and pg_sleep(1) is not null",
+    });
+    await system.webhook("plain", "orders", "after_insert");
+    await system.startBridge({ conditionTimeoutMs: 2000 });
+    const epochs = "select epoch from walhook.bridge";
+    const before = await system.look(epochs);
+    for (const id of [1, 2, 3, 4]) await system.app("insert into orders values ($1)", [id]);
+    await eventually(() => system.received("plain").length === 4 && system.received("down").length === 2);
+    const log = (): ReturnType<System["look"]> =>
+      system.look(
+        "select docname, outcome, error from walhook.webhook_request_log where webhook = 'down' and outcome <> 'delivered' order by 1",
+      );
+    await eventually(async () => (await log()).length === 2 && (await queued("ends")) === 4);
+    const error = "the condition raised an error: of its own (57P01)";
+    expect(await log()).toEqual([
+      { docname: "2", outcome: "error", error },
+      { docname: "4", outcome: "error", error },
+    ]);
+    expect(await system.look("select distinct last_error from walhook.webhook_queue where webhook = 'ends'")).toEqual([
+      { last_error: expect.stringContaining("the condition ends the connection on which it is asked") },
+    ]);
+    expect(await system.look(epochs)).toEqual(before);
+  });
+});

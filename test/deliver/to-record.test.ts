@@ -18,6 +18,7 @@ function recordOf(over: Partial<Attempt> = {}, isFirst = true): AttemptRecord {
       timeoutMs: 1,
       route: PLAIN_ROUTE,
     },
+    host: "example.com",
     result: { kind: "response", statusCode: 200, headers: {}, body: "größe", durationMs: 1 },
     keyIds: ["3", "4"],
     kept: { requestBytes: null, responseBytes: null },
@@ -117,6 +118,7 @@ function attemptWith(headers: Attempt["request"]["headers"] = []): Attempt {
   return {
     id: "msg_1",
     request: requestWith(headers),
+    host: "example.com",
     result: { kind: "failure", errorClass: "reset", message: "", durationMs: 1 },
     keyIds: [],
     kept: { requestBytes: null, responseBytes: null },

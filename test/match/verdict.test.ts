@@ -22,6 +22,9 @@ describe("a verdict", () => {
     ["21000", "error"],
     ["25006", "error"],
     ["54001", "error"],
+    ["57P01", "error"],
+    ["08006", "error"],
+    ["57000", "undecided"],
     ["42703", "undecided"],
     ["42501", "undecided"],
     ["3F000", "undecided"],
@@ -32,5 +35,10 @@ describe("a verdict", () => {
     ["XX000", "undecided"],
   ])("of SQLSTATE %s is %s: only what the row itself is to blame for is final", (sqlState, kind) => {
     expect(ofError(sqlState, "x").kind).toBe(kind);
+  });
+
+  it("quotes no more of a message than a log row takes", () => {
+    const verdict = ofError("P0001", "x".repeat(1_000_000));
+    expect("message" in verdict && verdict.message).toMatch(/^the condition raised an error: x{2000} … \(P0001\)$/);
   });
 });

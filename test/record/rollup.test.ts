@@ -12,7 +12,7 @@ function record(over: Partial<Omit<AttemptRecord, "delivery">> & { readonly sour
     sentAtMs: MINUTE + 10,
     durationMs: 5,
     errorClass: null,
-    url: "https://user:***@Example.com:8443/a?b",
+    host: "example.com:8443",
     requestBytes: 100,
     ...fields,
   } as unknown as AttemptRecord;
@@ -25,8 +25,8 @@ describe("what a checkpoint counts", () => {
       record({ sentAtMs: MINUTE + 59_999 }),
       record({ sentAtMs: MINUTE + 60_000 }),
       record({ outcome: "retry", errorClass: "timeout" }),
-      record({ url: "http://other/x" }),
-      record({ url: null, durationMs: null, requestBytes: null, outcome: "undecidable" }),
+      record({ host: "other" }),
+      record({ host: "", durationMs: null, requestBytes: null, outcome: "undecidable" }),
     ]);
     expect(
       rows.map((row) => [(row.minuteMs - MINUTE) / 60_000, row.outcome, row.errorClass, row.host, row.rows]),

@@ -231,6 +231,26 @@ describe("when the DocType changes", () => {
   });
 });
 
+describe("what a condition's author writes into the description of its function", () => {
+  it.each(["99999999999999999: id integer", "4294967296: id integer", "0: id integer", "none", ""])(
+    "raises no error: with %j it is stale, and made anew by the next UPDATE",
+    async (description) => {
+      const { id, functionName } = await world.compile("doc.id > 0");
+      await world.admin(
+        `comment on function walhook_condition.${functionName}(text[], text[], text[]) is '${description}'`,
+      );
+      const { rows } = await world.db.queryAs(
+        world.roles.bridge,
+        `select walhook.condition_is_stale('${functionName}') as stale`,
+      );
+      expect(rows).toEqual([{ stale: true }]);
+      await world.admin("update walhook.webhook set enabled = enabled where id = $1", [id]);
+      const saved = await world.admin("select condition_function from walhook.webhook where id = $1", [id]);
+      expect(saved.rows).toEqual([{ condition_function: `c${id}_2` }]);
+    },
+  );
+});
+
 describe("a function that an earlier version made, which says FALSE for NULL", () => {
   /** As 050 made them, with the search_path that the author had then. */
   async function madeEarlier(condition: string): Promise<Compiled> {

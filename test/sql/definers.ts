@@ -19,7 +19,8 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "drop_log_partitions(interval, bigint)": "The bridge may fill the log, not drop tables.",
   "drop_backfill_function(bigint)":
     "The bridge drops the function of a backfill that has ended; it belongs to who asked for it.",
-  "emit(jsonb, boolean)": "Raises the doorbell; the message decides nothing.",
+  "emit(jsonb, boolean)":
+    "Raises the doorbell, and signs with a key that nobody may read; the message decides nothing.",
   "ensure_leaf_identity(oid)": "Sets the replica identity of a new partition, of watched tables alone, as their owner.",
   "expunge_bodies()": "Who expunges may neither read nor write log and queue.",
   "facts_of_delivery(integer, text)": "Shows LSN, transaction and time of a commit, nothing of a row.",
