@@ -181,7 +181,9 @@ as $$
   )
   select w.id, j.problem is null,
          j.problem || coalesce('; remedy: ' || case
-           when j.is_gone then format('another role takes it over by update walhook.webhook set revision = revision + 1 where name = %L', w.name)
+           when j.is_gone and w.condition is null then format('another role takes it over by update walhook.webhook set revision = revision + 1 where name = %L', w.name)
+           when j.is_gone then format('another role takes it over, with its condition, which then runs with that role''s rights, by '
+             'update walhook.webhook set revision = revision + 1, condition = condition where name = %L', w.name)
            when j.has_no_table then format('update walhook.webhook set webhook_doctype = ''…'' where name = %L, or delete it', w.name)
            else j.remedy end, '')
   from walhook.webhook w join judged j on j.author = w.author and j.doctype_oid = w.doctype_oid;

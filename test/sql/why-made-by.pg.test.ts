@@ -95,18 +95,21 @@ describe("walhook.why", () => {
     expect(await why("'old_orders', '1'")).toEqual([nobody]);
   });
 
-  it("gives a remedy that can be run where the author is gone", async () => {
+  it("gives a remedy that can be run where the author is gone, also of one with a condition", async () => {
     await system.db.queryAs(
       leaver,
-      `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url)
-       values ('leaving', 'orders', 'after_insert', '${system.receiver.url}/leaving')`,
+      `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url, condition)
+       values ('leaving', 'orders', 'after_insert', '${system.receiver.url}/leaving', null),
+              ('deciding', 'orders', 'after_insert', '${system.receiver.url}/leaving', 'doc.id > 0')`,
     );
-    await system.look(`drop owned by ${leaver}; drop role ${leaver}`);
-    const held = async (): Promise<string> => (await why("'orders', '1', webhook => 'leaving'")).at(-1)!.reason;
-    await eventually(async () => (await held()).startsWith("it is held"));
-    const [, remedy = ""] = /another role takes it over by (.*)/.exec(await held()) ?? [];
-    await system.admin(remedy);
-    await eventually(async () => (await held()).startsWith("nothing keeps it from sending"));
+    await system.look(`reassign owned by ${leaver} to postgres; drop owned by ${leaver}; drop role ${leaver}`);
+    for (const name of ["leaving", "deciding"]) {
+      const held = async (): Promise<string> => (await why(`'orders', '1', webhook => '${name}'`)).at(-1)!.reason;
+      await eventually(async () => (await held()).startsWith("it is held"));
+      const [, remedy = ""] = /another role takes it over.* by (update .*)/.exec(await held()) ?? [];
+      await system.admin(remedy);
+      await eventually(async () => (await held()).startsWith("nothing keeps it from sending"));
+    }
   });
 
   it("says that the bridge is behind, and by how much", async () => {
