@@ -182,7 +182,7 @@ as $$
   select w.id, j.problem is null,
          j.problem || coalesce('; remedy: ' || case
            when j.is_gone and w.condition is null then format('another role takes it over by update walhook.webhook set revision = revision + 1 where name = %L', w.name)
-           when j.is_gone then format('another role takes it over, with its condition, which then runs with that role''s rights, by '
+           when j.is_gone then format('read its condition first: another role takes it over, and it runs with that role''s rights from then on, by '
              'update walhook.webhook set revision = revision + 1, condition = condition where name = %L', w.name)
            when j.has_no_table then format('update walhook.webhook set webhook_doctype = ''…'' where name = %L, or delete it', w.name)
            else j.remedy end, '')
