@@ -84,6 +84,10 @@ begin
     'xid', coalesce(xid, facts.xid),
     'commitTimeUs', (extract(epoch from coalesce(commit_time, facts.commit_time, now())) * 1000000)::bigint::text);
 end $$;
+comment on function walhook.whole_question(text, text, text, text, jsonb, integer, text, text, timestamptz, pg_lsn, bigint, timestamptz) is
+  'A question with the facts of its commit (as given, as the log has them of the delivery, or of now), and what would keep a delivery waiting.';
+
+comment on column walhook.previewed.fires is 'Whether this event would be sent now: it is chosen, its condition holds, and nothing keeps it waiting.';
 
 create or replace view walhook.document_history with (security_barrier) as
   with visible as (
