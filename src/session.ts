@@ -31,6 +31,7 @@ import { orderChunks } from "./render/order-chunk.ts";
 import type { Lsn } from "./replication/lsn.ts";
 import { openReplication } from "./replication/replication-stream.ts";
 import { VERSION } from "./version.ts";
+import { within } from "./within.ts";
 
 const APPLICATION_NAME = "walhook";
 
@@ -159,7 +160,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       // The pipe backwards: intake, requests under way, the last checkpoint, its acknowledgement.
       try {
         intake.unsubscribe();
-        await Promise.all([replayer.close(), backfiller.close()]);
+        await within(settings.drainMs, Promise.all([replayer.close(), backfiller.close()]));
         await inFlight.drain(settings.drainMs);
         await recorder.close();
       } finally {
