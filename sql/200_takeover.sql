@@ -54,7 +54,7 @@ begin
     from walhook.author_problem((select r.oid from pg_roles r where r.rolname = current_user), w.doctype_oid) p;
   if found.problem is not null then
     raise exception 'webhook "%": %', w.name, found.problem using errcode = 'insufficient_privilege',
-      detail = 'Whoever has rows sent, or sent again, must be able to be the webhook''s author.', hint = coalesce(found.remedy, '');
+      detail = 'Whoever has rows sent, or sent again, must be able to be the webhook''s author.', hint = coalesce(found.remedy, 'Make a webhook on a table that is there, and that you can read.');
   end if;
   return new;
 end $$;

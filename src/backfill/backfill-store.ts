@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { withClient } from "../db/with-client.ts";
 import type { Key } from "./progress.ts";
 import { BackfillDelayed, ReadingFailed } from "./backfill-failure.ts";
 import { toReading, type Reading, type ReadTable } from "./read-rows.ts";
@@ -131,7 +132,7 @@ export class BackfillStore {
    * @throws ReadingFailed what the reading itself met; BackfillDelayed its connection was lost
    */
   read(id: string, what: string, bounds: Bounds, within = "60s"): Promise<Reading & { snapshot: Snapshot }> {
-    return this.#withClient(async (client) => {
+    return withClient(this.#pool, this.#signal, async (client) => {
       try {
         await client.query(
           `begin isolation level read committed read only; set local statement_timeout = '${within}'; set local lock_timeout = '2s'`,
@@ -149,12 +150,11 @@ export class BackfillStore {
            select null, to_json(r) from walhook.read_backfill($1, $2, $3) as r`,
           [id, what, JSON.stringify(input)],
         );
+        await client.query("rollback; select pg_advisory_unlock_all()");
         const answers = rows.map(({ answer }) => answer).filter((answer) => answer !== null);
         return { ...toReading(answers), snapshot: new Snapshot(rows[0]?.seen ?? "") };
       } catch (error) {
         throw this.#signal.aborted ? error : await judged(client, error as Error);
-      } finally {
-        if (!this.#signal.aborted) await client.query("rollback; select pg_advisory_unlock_all()").catch(() => {});
       }
     });
   }
@@ -165,7 +165,7 @@ export class BackfillStore {
    */
   async mark(id: string, token: string, side: "low" | "high"): Promise<void> {
     if (side === "high") return void (await this.#pool.query(MARK, [id, token, side]));
-    await this.#withClient(async (client) => {
+    await withClient(this.#pool, this.#signal, async (client) => {
       await client.query("begin; set local synchronous_commit = remote_apply");
       await client.query(MARK, [id, token, side]);
       // Somebody who cancels the wait for the standby has it succeed, with a warning.
@@ -184,30 +184,6 @@ export class BackfillStore {
       if (warning !== null)
         throw new BackfillDelayed(`the commit of its watermark was not waited for: ${String(warning)}`);
     });
-  }
-
-  /** A connection for one piece of work, which is broken off where the backfills end. */
-  async #withClient<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    this.#signal.throwIfAborted();
-    const client = await this.#pool.connect();
-    let isReleased = false;
-    const release = (isBroken: boolean): void => {
-      if (!isReleased) client.release(isBroken);
-      isReleased = true;
-    };
-    const abort = (): void => release(true);
-    this.#signal.addEventListener("abort", abort);
-    try {
-      this.#signal.throwIfAborted();
-      const result = await work(client);
-      release(false);
-      return result;
-    } catch (error) {
-      release(!(error instanceof ReadingFailed || error instanceof BackfillDelayed));
-      throw error;
-    } finally {
-      this.#signal.removeEventListener("abort", abort);
-    }
   }
 
   /** Transactions that are writing to the table. */

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { whoseFailure } from "../db/whose-failure.ts";
+import { withClient } from "../db/with-client.ts";
 import type { Ticket } from "../deliver/ticket.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
 import { type LoggedDelivery, toReplayed } from "./logged-delivery.ts";
@@ -145,16 +146,7 @@ export class Replayer {
  * it is left. It may take long, and is broken off where the bridge stops; the next one begins anew.
  */
 async function choose(pool: pg.Pool, replayId: string, signal: AbortSignal): Promise<void> {
-  const client = await pool.connect();
-  let isReleased = false;
-  const release = (isBroken: boolean): void => {
-    if (!isReleased) client.release(isBroken);
-    isReleased = true;
-  };
-  const abort = (): void => release(true);
-  signal.addEventListener("abort", abort);
-  try {
-    signal.throwIfAborted();
+  await withClient(pool, signal, async (client) => {
     await client.query("begin");
     const { rowCount } = await client.query(
       `insert into walhook.replay_item (replay_id, delivery_id, attempt, sent_at)
@@ -170,13 +162,7 @@ async function choose(pool: pg.Pool, replayId: string, signal: AbortSignal): Pro
       [replayId, rowCount],
     );
     await client.query(begun === 1 ? "commit" : "rollback");
-    release(false);
-  } catch (error) {
-    release(true);
-    throw error;
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+  });
 }
 
 /** The next ones, in the order of their ids, which is that of the changes. Returns how many rows came into the queue. */
