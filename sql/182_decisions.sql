@@ -1,5 +1,5 @@
--- Walhook 182: why nothing was sent, in full. Conditions tell NULL from FALSE; a webhook that keeps its decisions keeps them also for
--- changes that it did not choose and for those it was disabled for; walhook.why says what is known, and of what nothing can be known.
+-- Walhook 182: conditions tell NULL from FALSE, and a webhook that keeps its decisions keeps them also for changes that it did not choose
+-- and for those it was disabled for.
 begin;
 
 select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
@@ -318,243 +318,24 @@ end $$;
 comment on function walhook.ask_rows(text, text[], text[], text[]) is
   'The same row by row, slower: t, f, n for NULL, or error: with SQLSTATE and message, which then is that row''s alone.';
 
--- What stands in a webhook's way now ---------------------------------------------------------------------------------------------
+-- What is kept ---------------------------------------------------------------------------------------------------------------------
 
 comment on table walhook.webhook_decision is
   'Changes for which a webhook with log_decisions did not fire: its condition is FALSE or NULL, it did not choose the event, it was disabled. Only what is published for the webhooks of its table is seen. Written with the cursor, so each stands here once; kept for a day.';
 comment on column walhook.webhook_decision.docevent is 'What happened; of a change that was not chosen its first doc event.';
 
--- What stands before the first colon or comma says it in short.
-create or replace view walhook.webhook_obstacle with (security_barrier) as
-  select w.id as webhook_id, w.name as webhook, w.doctype_oid, o.obstacle
-    from walhook.webhook w
-    left join walhook.webhook_state s on s.webhook_id = w.id
-    left join walhook.paused p on p.webhook_id = w.id
-   cross join walhook.bridge b
-   cross join lateral (
-      select ': ' || case when pg_catalog.has_column_privilege('walhook.webhook_state', 'last_error', 'SELECT')
-        or pg_catalog.has_table_privilege(w.doctype_oid, 'SELECT') then s.last_error end as because) e
-   cross join lateral (values
-      (case when not w.enabled then 'it is disabled: what is committed now passes it by, deliveries that are open wait'
-         || case when s.state = 'disabled' then coalesce('; Walhook disabled it' || e.because, '') else '' end end),
-      (case when p.webhook_id is not null then format('it is paused since %s by %s%s: its deliveries wait until walhook.resume(%L)',
-         p.paused_at::timestamptz(0), p.paused_by, ' (' || p.reason || ')', w.name) end),
-      (case s.state
-         when 'ok' then null
-         when 'disabled' then null
-         when 'held' then 'it is held, its deliveries wait' || coalesce(e.because, '')
-         when 'blocked' then 'it may not go to its address, its deliveries wait' || coalesce(e.because, '')
-         when 'undecided' then 'its condition does not answer, what it is asked about waits' || coalesce(e.because, '')
-         when 'invalid' then 'nothing can be made by its template' || coalesce(e.because, '')
-         else 'it is ' || s.state || coalesce(e.because, '') end),
-      (case s.breaker
-         when 'open' then 'its breaker is open' || coalesce(' until ' || s.breaker_until::timestamptz(0), '') || ', since its receiver fails or has asked for a pause: its deliveries wait, which costs no attempt'
-         when 'half_open' then 'its breaker is half open, one request at a time tries whether its receiver is back: its other deliveries wait' end),
-      (case when exists (select from walhook.published m where m.relation = w.doctype_oid
-                           and (m.is_broken or not exists (select from pg_catalog.pg_publication_rel r where r.oid = m.member)))
-              then 'its table was taken out of its publication, so changes of it may be missing: walhook accept-gap shows what to do'
-            when not exists (select from walhook.published m where m.relation = w.doctype_oid)
-              then 'its table is not published, so no change of it is seen: update walhook.webhook set revision = revision + 1 where name = ' || quote_literal(w.name) end),
-      (case when b.gap_kind is not null then format('the bridge has stopped at a gap (%s): %s', b.gap_kind, coalesce(rtrim(b.remedy, '.'), 'walhook accept-gap'))
-            when b.state = 'new' then 'no bridge has run yet: walhook run'
-            when b.state = 'stopped' then 'the bridge is stopped, and what is committed waits in the write-ahead log: walhook run'
-            when b.state = 'waiting' then 'the bridge waits for the database or the slot' || coalesce(': ' || b.last_error, '')
-            when b.state = 'failed' then 'the bridge has failed' || coalesce(': ' || b.last_error, '')
-            when not exists (select from pg_catalog.pg_replication_slots r where r.slot_name = b.slot_name and r.active)
-              then 'no bridge is connected, and what is committed waits in the write-ahead log: walhook run' end)) o (obstacle)
-   where o.obstacle is not null;
-comment on view walhook.webhook_obstacle is 'What keeps a webhook from sending now, one row each; none: nothing does.';
-comment on column walhook.webhook_obstacle.obstacle is 'In words, with the remedy where there is one; what stands before the first colon or comma says it in short.';
-
-drop view if exists walhook.webhook_brief;
-create or replace view walhook.webhook_summary as
-  select w.id, w.name, w.doctype_oid, w.webhook_docevent, w.condition is not null as has_condition, w.log_decisions, w.modified_at, w.created_at,
-         w.doctype, not exists (select from walhook.published m where m.relation = w.doctype_oid and m.publication = 'walhook_all') as sees_inserts_only
-    from walhook.webhook w;
-comment on view walhook.webhook_summary is 'Of each webhook what walhook.why says of it.';
-comment on column walhook.webhook_summary.id is 'Number of the webhook.';
-comment on column walhook.webhook_summary.name is 'Its name.';
-comment on column walhook.webhook_summary.doctype_oid is 'OID of its table.';
-comment on column walhook.webhook_summary.webhook_docevent is 'Its doc events.';
-comment on column walhook.webhook_summary.has_condition is 'Whether it has a condition.';
-comment on column walhook.webhook_summary.log_decisions is 'Whether it is kept why nothing was sent.';
-comment on column walhook.webhook_summary.modified_at is 'When it was changed last.';
-comment on column walhook.webhook_summary.created_at is 'When it was made.';
-comment on column walhook.webhook_summary.doctype is 'The table''s name in the log.';
-comment on column walhook.webhook_summary.sees_inserts_only is 'Whether its table is published for INSERT and TRUNCATE only, since no webhook needs more: of its other changes nothing is known.';
-
--- Names of documents ---------------------------------------------------------------------------------------------------------------
-
-create or replace function walhook.docname_as_logged(doctype_oid oid, docname text, out name text, out key_columns text, out condition text)
-  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
-  -- Values read as they do in the stream.
-  set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C'
-as $$
-declare
-  keys record;
-  texts text[] := array[docname];
-  spelt text;
-  failure text;
-begin
-  select array_agg(a.attname::text order by k.place) as names, array_agg(format_type(walhook.base_type(a.atttypid), a.atttypmod) order by k.place) as types,
-         -- What is text already has one spelling; a cast could cut it off.
-         array_agg(t.typcategory = 'S' order by k.place) as are_texts into keys
-    from pg_index i
-   cross join lateral unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    join pg_type t on t.oid = walhook.base_type(a.atttypid)
-   where i.indrelid = doctype_oid and i.indisprimary and k.place <= i.indnkeyatts;
-  if keys.names is null then return; end if;
-  key_columns := (select string_agg(quote_ident(n.name), ', ' order by n.place) from unnest(keys.names) with ordinality as n (name, place));
-  begin
-    if cardinality(keys.names) > 1 then
-      texts := array(select e.value from jsonb_array_elements_text(docname::jsonb) with ordinality as e (value, n) order by e.n);
-      if cardinality(texts) <> cardinality(keys.names) or array_position(texts, null) is not null then
-        raise exception using errcode = 'invalid_text_representation', message = format('it has %s of %s values', cardinality(texts), cardinality(keys.names));
-      end if;
-    end if;
-    for n in 1 .. cardinality(keys.names) loop
-      condition := concat_ws(' and ', condition, format('doc.%I = %L::%s', keys.names[n], texts[n], keys.types[n]));
-      if not keys.are_texts[n] then
-        execute format('select format(''%%s'', %L::%s)', texts[n], keys.types[n]) into spelt;
-        texts[n] := spelt;
-      end if;
-    end loop;
-  exception when others then
-    failure := sqlerrm;
-    raise exception '% is no name of a document of %', quote_literal(docname), regexp_replace(doctype_oid::regclass::text, '^public\.', '') using errcode = 'invalid_parameter_value', detail = failure,
-      hint = case when cardinality(keys.names) = 1 then format('Its key is %s (%s): the name is its value as text.', key_columns, keys.types[1])
-        else format('Its key is (%s): the name is a JSON array of their texts, for example %s.', key_columns,
-          quote_literal((select '[' || string_agg(to_json(case when keys.types[e.n] ~ 'date' then '2026-01-31' when keys.are_texts[e.n] then 'DE' else e.n::text end)::text, ',' order by e.n) || ']'
-                           from generate_subscripts(keys.names, 1) as e (n)))) end;
-  end;
-  name := case when cardinality(keys.names) = 1 then texts[1]
-    else (select '[' || string_agg(to_json(t.value)::text, ',' order by t.n) || ']' from unnest(texts) with ordinality as t (value, n)) end;
-end $$;
-comment on function walhook.docname_as_logged(oid, text) is
-  'A document''s name as the log has it (042 of an integer key is 42, and a JSON array has no blanks), with the key''s columns and the condition by which its row is found; all NULL where the table has no primary key. Raises where it cannot be a name.';
-
--- walhook.why ------------------------------------------------------------------------------------------------------------------------
-
-create or replace function walhook.why(doctype regclass, docname text, since timestamptz default now() - interval '7 days')
-  returns table (webhook text, docevent text, verdict text, reason text, commit_time timestamptz, attempts integer, next_attempt_at timestamptz,
-    delivery_id text, lsn pg_lsn)
-  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  watched constant oid := coalesce(pg_partition_root(why.doctype), why.doctype);
-  is_visible constant boolean := has_table_privilege(watched, 'SELECT') and not row_security_active(watched);
-  sought record;
-  named text;
-  said text;
-  newest timestamptz;
-  is_there boolean;
-begin
-  if not has_table_privilege('walhook.webhook_request_log', 'SELECT') and not is_visible then
-    raise exception 'you may not read table %', why.doctype using errcode = 'insufficient_privilege',
-      hint = 'walhook.why shows what was sent of its rows: it takes SELECT on the table, without row-level security, or membership in walhook_analyst.';
-  end if;
-  named := (select w.doctype from walhook.webhook_summary w where w.doctype_oid = watched limit 1);
-  if named is null then
-    return query select null::text, null::text, 'now', format('no webhook watches table %s', watched::regclass),
-      null::timestamptz, null::integer, null::timestamptz, null::text, null::pg_lsn;
-    return;
-  end if;
-  if why.docname is null then
-    raise exception 'which document of %? Its name is NULL', named using errcode = 'null_value_not_allowed';
-  end if;
-  select n.name, n.key_columns, n.condition into sought from walhook.docname_as_logged(watched, why.docname) n;
-
-  return query
-  with history as (
-    select h.webhook_id, h.webhook, h.docevent, h.delivery_id, h.lsn, h.commit_time, h.source, h.outcome, h.attempts, h.due_at, h.at, h.reason
-      from walhook.document_history h
-     where h.doctype_oid = watched and h.docname = sought.name
-  ), latest as (
-    -- The queue knows better than the log, and a later row better than an earlier one.
-    select distinct on (h.delivery_id) h.webhook_id, h.webhook, h.docevent, h.delivery_id, h.lsn, h.commit_time, h.outcome, h.attempts, h.due_at, h.reason
-      from history h where h.commit_time >= since or h.commit_time is null
-     order by h.delivery_id, (h.source = 'queue') desc, h.at desc, h.attempts desc
-  ), waiting as (
-    select o.webhook_id, string_agg(substring(o.obstacle from '^(.*?)(?:: |, |$)'), '; ' order by o.obstacle) as words
-      from walhook.webhook_obstacle o where o.doctype_oid = watched group by o.webhook_id
-  )
-  select l.webhook, l.docevent,
-         case l.outcome when 'delivered' then 'sent' when 'dead' then 'given up'
-           when 'due' then 'waiting' when 'behind' then 'waiting' when 'undecided' then 'waiting' when 'retry' then 'waiting' when 'blocked' then 'waiting'
-           else 'not sent' end,
-         case l.outcome
-           when 'delivered' then l.reason
-           when 'declined' then l.reason
-           when 'dead' then concat_ws('; ', 'every attempt failed, the last one with ' || l.reason,
-             format('to try again: select walhook.replay_dead_letters(%L, delivery_id => %L)', l.webhook, l.delivery_id))
-           when 'due' then concat_ws('; ', case when l.due_at <= now() then 'its next attempt is due' else 'its next attempt is due at ' || l.due_at::timestamptz(0) end,
-             case when l.attempts > 0 then 'the last one failed with ' || l.reason end, w.words)
-           when 'behind' then concat_ws('; ', 'an earlier delivery of this document has not ended', w.words)
-           when 'undecided' then concat_ws('; ', 'its condition is to be asked again' || coalesce(': ' || l.reason, ''), w.words)
-           else coalesce(l.outcome || ': ' || l.reason, l.outcome) end,
-         l.commit_time, l.attempts, l.due_at, l.delivery_id, l.lsn
-    from latest l
-    left join waiting w on w.webhook_id = l.webhook_id
-   order by l.lsn desc nulls last, l.delivery_id;
-
-  -- Nothing stands anywhere: is there such a document at all?
-  if not found then
-    if sought.name is null then
-      said := format('table %s has no primary key, so its rows have no docname: look for a change by its commit, select * from walhook.delivery where doctype = %L and lsn = …, or by commit_time',
-        named, named);
-    else
-      newest := (select max(h.commit_time) from walhook.document_history h where h.doctype_oid = watched and h.docname = sought.name);
-      if is_visible then
-        begin
-          execute format('select exists (select from %s as doc where %s)', watched::regclass, sought.condition) into is_there;
-        exception when others then
-          is_there := null; -- A type whose operators are elsewhere.
-        end;
-      end if;
-      said := format(case when is_there then 'there is a document %L in %s, and nothing is known of a change of it%s; key columns: %s'
-          when not is_there then 'there is no document %L in %s, and nothing is known of one%s; key columns: %s'
-          else 'nothing is known of a document %L in %s%s; key columns: %s' end,
-        sought.name, named, case when newest is null then '' else format(' since %s, but before: since => %L', since::timestamptz(0), newest) end, sought.key_columns);
-    end if;
-    return query select null::text, null::text, 'unknown', said, null::timestamptz, null::integer, null::timestamptz, null::text, null::pg_lsn;
-  end if;
-
-  -- What holds for changes of which nothing stands anywhere.
-  return query
-  select w.name, w.webhook_docevent, 'now',
-         concat_ws(E'\n',
-           coalesce((select string_agg(o.obstacle, E'\n' order by o.obstacle) from walhook.webhook_obstacle o where o.webhook_id = w.id), 'nothing keeps it from sending'),
-           'it watches ' || replace(w.webhook_docevent, ', ', ' and ') || ': other events of this table make nothing',
-           case when w.log_decisions then 'where it does not fire, the reason is kept for a day (log_decisions)'
-                when w.has_condition then 'where its condition is not TRUE, nothing is kept: log_decisions = true keeps the reason, and walhook.preview asks it about the row as it is' end,
-           case when w.log_decisions and w.sees_inserts_only
-                then 'its table is published for INSERT and TRUNCATE only, since no webhook needs more: no UPDATE or DELETE is seen, and nothing is kept of them' end,
-           case when w.created_at > since then format('it was made at %s: what was committed before passed it by', w.created_at::timestamptz(0)) end,
-           case when w.modified_at > since and w.modified_at > w.created_at
-                then format('it was changed last at %s: what was committed before met it as it was then', w.modified_at::timestamptz(0)) end),
-         null::timestamptz, null::integer, null::timestamptz, null::text, null::pg_lsn
-    from walhook.webhook_summary w where w.doctype_oid = watched
-   order by w.name;
-end $$;
-comment on function walhook.why(regclass, text, timestamptz) is
-  'For a document, the newest change first: each delivery of each webhook with verdict (sent, waiting, not sent, given up) and reason; unknown where nothing stands of it anywhere; then for each webhook of the table a row "now", which says what would keep it from sending. Asks for the caller''s right to read the table.';
-
 -- Rights -------------------------------------------------------------------------------------------------------------------------
 
 revoke all on function walhook.ask(text, text[], text[], text[]), walhook.ask_rows(text, text[], text[], text[]),
-  walhook.condition_answers(text, text, boolean, boolean, text, text, text), walhook.docname_as_logged(oid, text) from public;
+  walhook.condition_answers(text, text, boolean, boolean, text, text, text) from public;
 do $$
 declare
   owner constant name := current_user;
   former constant text := current_setting('walhook.former_asker', true);
 begin
   perform walhook.grant_to_roles(array[
-    'grant select on walhook.webhook_summary to walhook_admin', 'grant select on walhook.webhook_summary to walhook_analyst',
     'grant execute on function walhook.ask(text, text[], text[], text[]), walhook.ask_rows(text, text[], text[], text[]) to walhook_bridge',
-    'grant execute on function walhook.condition_answers(text, text, boolean, boolean, text, text, text), walhook.docname_as_logged(oid, text) to walhook_admin',
-    'grant execute on function walhook.docname_as_logged(oid, text), walhook.base_type(oid) to walhook_analyst']);
+    'grant execute on function walhook.condition_answers(text, text, boolean, boolean, text, text, text) to walhook_admin']);
   if exists (select from pg_catalog.pg_roles where rolname = 'walhook_sandbox') then
     grant create on schema walhook to walhook_sandbox;
     -- As where they were made first: only a member of both roles may give a function away.

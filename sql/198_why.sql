@@ -171,6 +171,26 @@ create or replace view walhook.webhook_obstacle with (security_barrier) as
               then format('the bridge is behind, %s of the write-ahead log are not read yet: what is committed may be among them', pg_catalog.pg_size_pretty(t.unread)) end)) o (obstacle)
    where o.obstacle is not null;
 
+comment on view walhook.webhook_obstacle is 'What keeps a webhook from sending now, one row each; none: nothing does.';
+comment on column walhook.webhook_obstacle.obstacle is 'In words, with the remedy where there is one; what stands before the first colon or comma says it in short.';
+
+drop view if exists walhook.webhook_brief;
+create or replace view walhook.webhook_summary as
+  select w.id, w.name, w.doctype_oid, w.webhook_docevent, w.condition is not null as has_condition, w.log_decisions, w.modified_at, w.created_at,
+         w.doctype, not exists (select from walhook.published m where m.relation = w.doctype_oid and m.publication = 'walhook_all') as sees_inserts_only
+    from walhook.webhook w;
+comment on view walhook.webhook_summary is 'Of each webhook what walhook.why says of it.';
+comment on column walhook.webhook_summary.id is 'Number of the webhook.';
+comment on column walhook.webhook_summary.name is 'Its name.';
+comment on column walhook.webhook_summary.doctype_oid is 'OID of its table.';
+comment on column walhook.webhook_summary.webhook_docevent is 'Its doc events.';
+comment on column walhook.webhook_summary.has_condition is 'Whether it has a condition.';
+comment on column walhook.webhook_summary.log_decisions is 'Whether it is kept why nothing was sent.';
+comment on column walhook.webhook_summary.modified_at is 'When it was changed last.';
+comment on column walhook.webhook_summary.created_at is 'When it was made.';
+comment on column walhook.webhook_summary.doctype is 'The table''s name in the log.';
+comment on column walhook.webhook_summary.sees_inserts_only is 'Whether its table is published for INSERT and TRUNCATE only, since no webhook needs more: of its other changes nothing is known.';
+
 -- Remedies that can be run ---------------------------------------------------------------------------------------------------
 
 create or replace function walhook.author_rights() returns table (webhook_id integer, may_read boolean, reason text)
@@ -202,6 +222,57 @@ begin
   new.expunged_at := clock_timestamp();
   return new;
 end $$;
+
+-- Names of documents ---------------------------------------------------------------------------------------------------------------
+
+create or replace function walhook.docname_as_logged(doctype_oid oid, docname text, out name text, out key_columns text, out condition text)
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+  -- Values read as they do in the stream.
+  set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set extra_float_digits = 1 set bytea_output = 'hex' set lc_monetary = 'C'
+as $$
+declare
+  keys record;
+  texts text[] := array[docname];
+  spelt text;
+  failure text;
+begin
+  select array_agg(a.attname::text order by k.place) as names, array_agg(format_type(walhook.base_type(a.atttypid), a.atttypmod) order by k.place) as types,
+         -- What is text already has one spelling; a cast could cut it off.
+         array_agg(t.typcategory = 'S' order by k.place) as are_texts into keys
+    from pg_index i
+   cross join lateral unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    join pg_type t on t.oid = walhook.base_type(a.atttypid)
+   where i.indrelid = doctype_oid and i.indisprimary and k.place <= i.indnkeyatts;
+  if keys.names is null then return; end if;
+  key_columns := (select string_agg(quote_ident(n.name), ', ' order by n.place) from unnest(keys.names) with ordinality as n (name, place));
+  begin
+    if cardinality(keys.names) > 1 then
+      texts := array(select e.value from jsonb_array_elements_text(docname::jsonb) with ordinality as e (value, n) order by e.n);
+      if cardinality(texts) <> cardinality(keys.names) or array_position(texts, null) is not null then
+        raise exception using errcode = 'invalid_text_representation', message = format('it has %s of %s values', cardinality(texts), cardinality(keys.names));
+      end if;
+    end if;
+    for n in 1 .. cardinality(keys.names) loop
+      condition := concat_ws(' and ', condition, format('doc.%I = %L::%s', keys.names[n], texts[n], keys.types[n]));
+      if not keys.are_texts[n] then
+        execute format('select format(''%%s'', %L::%s)', texts[n], keys.types[n]) into spelt;
+        texts[n] := spelt;
+      end if;
+    end loop;
+  exception when others then
+    failure := sqlerrm;
+    raise exception '% is no name of a document of %', quote_literal(docname), regexp_replace(doctype_oid::regclass::text, '^public\.', '') using errcode = 'invalid_parameter_value', detail = failure,
+      hint = case when cardinality(keys.names) = 1 then format('Its key is %s (%s): the name is its value as text.', key_columns, keys.types[1])
+        else format('Its key is (%s): the name is a JSON array of their texts, for example %s.', key_columns,
+          quote_literal((select '[' || string_agg(to_json(case when keys.types[e.n] ~ 'date' then '2026-01-31' when keys.are_texts[e.n] then 'DE' else e.n::text end)::text, ',' order by e.n) || ']'
+                           from generate_subscripts(keys.names, 1) as e (n)))) end;
+  end;
+  name := case when cardinality(keys.names) = 1 then texts[1]
+    else (select '[' || string_agg(to_json(t.value)::text, ',' order by t.n) || ']' from unnest(texts) with ordinality as t (value, n)) end;
+end $$;
+comment on function walhook.docname_as_logged(oid, text) is
+  'A document''s name as the log has it (042 of an integer key is 42, and a JSON array has no blanks), with the key''s columns and the condition by which its row is found; all NULL where the table has no primary key. Raises where it cannot be a name.';
 
 -- walhook.why ----------------------------------------------------------------------------------------------------------------
 
@@ -347,12 +418,13 @@ comment on function walhook.why(regclass, text, timestamptz, text) is
 
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.why(regclass, text, timestamptz, text) from public;
+revoke all on function walhook.docname_as_logged(oid, text), walhook.why(regclass, text, timestamptz, text) from public;
 do $$
 begin
   perform walhook.grant_to_roles(array[
-    'grant execute on function walhook.why(regclass, text, timestamptz, text) to walhook_admin',
-    'grant execute on function walhook.why(regclass, text, timestamptz, text) to walhook_analyst']);
+    'grant select on walhook.webhook_summary to walhook_admin', 'grant select on walhook.webhook_summary to walhook_analyst',
+    'grant execute on function walhook.docname_as_logged(oid, text), walhook.why(regclass, text, timestamptz, text) to walhook_admin',
+    'grant execute on function walhook.docname_as_logged(oid, text), walhook.base_type(oid), walhook.why(regclass, text, timestamptz, text) to walhook_analyst']);
 end $$;
 
 insert into walhook.migration (version, name) values (198, 'why') on conflict do nothing;
