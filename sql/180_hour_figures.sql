@@ -47,6 +47,24 @@ comment on column walhook.hour_figures.is_finished is
 
 -- Reading ----------------------------------------------------------------------------------------------------------------------
 
+create or replace function walhook.reported_webhook(name text) returns integer
+  language plpgsql stable strict security invoker set search_path = pg_catalog, pg_temp
+as $$
+declare
+  number constant integer := coalesce(
+    (select s.webhook_id from walhook.status s where s.webhook = name),
+    (select p.webhook_id from walhook.rollup_part p where p.webhook = name order by p.minute desc limit 1),
+    (select h.webhook_id from walhook.rollup_hour h where h.webhook = name order by h.hour desc limit 1));
+begin
+  if number is null then
+    raise exception 'there is no webhook "%", and nothing was counted of one', name using errcode = 'no_data_found',
+      hint = 'Names stand in walhook.status, and in walhook.webhook_rollup those of webhooks that were deleted or had another name.';
+  end if;
+  return number;
+end $$;
+comment on function walhook.reported_webhook(text) is
+  'The number of the webhook that has this name, or had it when it was counted last; NULL for NULL. Raises where there is none.';
+
 create or replace function walhook.webhook_hours(since timestamptz default now() - interval '24 hours', until timestamptz default now(), webhook text default null)
   returns table (hour timestamptz, webhook_id integer, webhook text, log_rows bigint, attempts bigint, delivered bigint, retried bigint, given_up bigint,
     success_percent numeric, request_bytes bigint, p50_ms numeric, p95_ms numeric, p99_ms numeric,
@@ -56,7 +74,7 @@ as $$
   with edges as materialized (
     -- Hours that are asked for whole; what sticks out is read by minute.
     select date_trunc('hour', since + interval '1 hour' - interval '1 microsecond', 'UTC') as first, date_trunc('hour', until, 'UTC') as behind,
-           (select w.webhook_id from walhook.status w where w.webhook = webhook_hours.webhook) as id
+           walhook.reported_webhook(webhook_hours.webhook) as id
   ), parts as materialized (
     select date_trunc('hour', p.minute, 'UTC') as hour, p.webhook_id, p.webhook, p.outcome, p.log_rows, p.request_bytes,
            p.duration_buckets, p.duration_counts, p.receipt_buckets, p.receipt_counts
@@ -142,7 +160,7 @@ as $$
    order by 1, 3
 $$;
 comment on function walhook.webhook_hours(timestamptz, timestamptz, text) is
-  'Figures by hour (UTC) and webhook of a stretch of time, of all webhooks or of one; at every moment those of walhook.webhook_rollup. Percentiles are within 1 %. The columns are those of walhook.webhook_hour. Hours that are over are read as they were worked out once (walhook.hour_figures).';
+  'Figures by hour (UTC) and webhook of a stretch of time, of all webhooks or of one (also of one that was deleted); at every moment those of walhook.webhook_rollup. Percentiles are within 1 %. The columns are those of walhook.webhook_hour. Hours that are over are read as they were worked out once (walhook.hour_figures).';
 
 -- Working out ------------------------------------------------------------------------------------------------------------------
 
@@ -234,12 +252,14 @@ end $$;
 
 -- Rights ---------------------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.finish_hours(integer), walhook.note_hours() from public;
+revoke all on function walhook.finish_hours(integer), walhook.note_hours(), walhook.reported_webhook(text) from public;
 do $$
 begin
   perform walhook.grant_to_roles(array[
     'grant select on walhook.hour_figures to walhook_admin', 'grant select on walhook.hour_figures to walhook_analyst',
-    'grant select on walhook.hour_figures to walhook_monitor']);
+    'grant select on walhook.hour_figures to walhook_monitor',
+    'grant execute on function walhook.reported_webhook(text) to walhook_admin', 'grant execute on function walhook.reported_webhook(text) to walhook_analyst',
+    'grant execute on function walhook.reported_webhook(text) to walhook_monitor']);
   -- File 060 gives the bridge all that is there when it runs; run again, that is more than it has use for.
   if exists (select from pg_catalog.pg_roles r where r.rolname = 'walhook_bridge') then
     revoke select on walhook.hour_figures from walhook_bridge;

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startSystem, type System } from "../support/system.ts";
+import { refusal } from "./watched-database.ts";
 
 /** Log rows of one hour, 100 a second, by COPY's shape: 40 webhooks, 50,000 documents, each 17th failed first. */
 const ROWS = 360_000;
@@ -13,7 +14,7 @@ beforeAll(async () => {
     `create role ${monitor} login in role walhook_monitor; create role ${analyst} login in role walhook_analyst`,
   );
   await system.app("create table orders (id int primary key)");
-  await system.webhook("w7", "orders", "after_insert");
+  await system.webhook("w1", "orders", "after_insert");
   await system.look(`
     insert into walhook.webhook_request_log (sent_at, delivery_id, attempt, webhook_id, webhook, doctype, docname, docevent, source, outcome,
       status_code, duration_ms, error_class, error, lsn, xid, commit_time, url, request_body, request_bytes)
@@ -130,11 +131,23 @@ describe("reports of the rollup", () => {
         expect(Math.abs(value - of)).toBeLessThanOrEqual(of * 0.01 + 0.001);
       });
     });
-    const one = await system.db.queryAs(
-      monitor,
-      `select webhook from walhook.webhook_hours(${start}, ${start} + interval '1 hour', 'w7')`,
-    );
-    expect(one.rows.length).toBeLessThanOrEqual(1);
+  });
+
+  it("are of one webhook where one is named, also of one that was deleted; who misspells a name is told", async () => {
+    const hours = async (name: string) => {
+      const start = "date_trunc('day', now(), 'UTC')";
+      const sql = `select webhook_id, webhook, attempts::int from walhook.webhook_hours(${start}, ${start} + interval '1 hour', '${name}')`;
+      return (await system.db.queryAs(monitor, sql)).rows;
+    };
+    const counted = async (number: number) =>
+      (
+        await system.look(`select count(*)::int as n from walhook.webhook_request_log where webhook_id = ${number}`)
+      )[0]!["n"];
+    expect(await hours("w1")).toEqual([{ webhook_id: 1, webhook: "w1", attempts: await counted(1) }]);
+    expect(await hours("w7")).toEqual([{ webhook_id: 7, webhook: "w7", attempts: await counted(7) }]);
+    const { message, hint } = await refusal(hours("w1 "));
+    expect(message).toBe('there is no webhook "w1 ", and nothing was counted of one');
+    expect(hint).toContain("walhook.status");
   });
 
   it("name what fails, to who watches", async () => {
