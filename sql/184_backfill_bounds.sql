@@ -283,7 +283,7 @@ begin
       if pg_catalog.pg_column_size(value) operator(pg_catalog.>) most_bytes then value := walhook.fit_row(value, most_bytes); end if;
     exception when others then
       if not walhook.is_of_row(sqlstate) then raise; end if;
-      value := pg_catalog.array_prepend('error', pg_catalog.array_prepend(sqlerrm, next_key));
+      value := pg_catalog.array_prepend('error', pg_catalog.array_prepend(pg_catalog.left(sqlerrm, 2000), next_key));
     end;
     reached := next_key;
     if value is not null then

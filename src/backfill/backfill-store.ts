@@ -1,7 +1,8 @@
 import type pg from "pg";
+import { AnswerLimit } from "../db/answer-limit.ts";
 import { withClient } from "../db/with-client.ts";
 import type { Key } from "./progress.ts";
-import { BackfillDelayed, ReadingFailed } from "./backfill-failure.ts";
+import { BackfillDelayed, BackfillStopped, ReadingFailed } from "./backfill-failure.ts";
 import { toReading, type Reading, type ReadTable } from "./read-rows.ts";
 import { Snapshot } from "./snapshot.ts";
 
@@ -63,6 +64,13 @@ const MARK = `
   on conflict (backfill_id) do update
   set token = excluded.token, side = excluded.side, written_at = clock_timestamp(), xid = excluded.xid`;
 
+/** What a reading may bring beside its largest row: other rows, and a few messages. */
+const SPARE_ANSWER_BYTES = 64 * 1024 * 1024;
+/** A control character of one byte is six in JSON. */
+const JSON_GROWTH = 6;
+/** What is one text to the driver must fit into one: Node has 512 MiB. */
+const MAX_TEXT_BYTES = 480 * 1024 * 1024;
+
 /** What rows are read: those behind `after` or from `from` on, up to `until`. */
 export interface Bounds {
   readonly after?: Key;
@@ -75,6 +83,7 @@ export class BackfillStore {
   readonly #pool: pg.Pool;
   readonly #epoch: bigint;
   readonly #maxRowBytes: number;
+  readonly #maxAnswerBytes: number;
   readonly #signal: AbortSignal;
   /** By number. */
   readonly #tokens = new Map<string, string>();
@@ -84,6 +93,7 @@ export class BackfillStore {
     this.#pool = pool;
     this.#epoch = epoch;
     this.#maxRowBytes = maxRowBytes;
+    this.#maxAnswerBytes = Math.min(SPARE_ANSWER_BYTES + JSON_GROWTH * maxRowBytes, MAX_TEXT_BYTES);
     this.#signal = signal;
   }
 
@@ -129,10 +139,12 @@ export class BackfillStore {
   /**
    * With the rights of who asked for it, in a transaction that can write nothing: at most about a second, but for a condition
    * that takes longer for one row.
-   * @throws ReadingFailed what the reading itself met; BackfillDelayed its connection was lost
+   * @throws ReadingFailed what the reading itself met; BackfillStopped it brought more than it may; BackfillDelayed its connection
+   *   was lost
    */
   read(id: string, what: string, bounds: Bounds, within = "60s"): Promise<Reading & { snapshot: Snapshot }> {
     return withClient(this.#pool, this.#signal, async (client) => {
+      using limit = new AnswerLimit(client, this.#maxAnswerBytes);
       try {
         await client.query(
           `begin isolation level read committed read only; set local statement_timeout = '${within}'; set local lock_timeout = '2s'`,
@@ -154,9 +166,17 @@ export class BackfillStore {
         const answers = rows.map(({ answer }) => answer).filter((answer) => answer !== null);
         return { ...toReading(answers), snapshot: new Snapshot(rows[0]?.seen ?? "") };
       } catch (error) {
-        throw this.#signal.aborted ? error : await judged(client, error as Error);
+        if (this.#signal.aborted) throw error;
+        throw limit.isExceeded ? this.#tooMuch() : await judged(client, error as Error);
       }
     });
+  }
+
+  #tooMuch(): BackfillStopped {
+    const mebibytes = Math.round(this.#maxAnswerBytes / 1024 / 1024);
+    return new BackfillStopped(
+      `more than ${mebibytes} MiB came with rows that were read at once: its condition, or a function that it calls, raises messages of that size`,
+    );
   }
 
   /**

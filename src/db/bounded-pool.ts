@@ -1,5 +1,6 @@
 import pg from "pg";
 import { within } from "../within.ts";
+import { socketOf } from "./socket-of.ts";
 
 /** A pool that can be ended though somebody makes one of its statements wait. */
 export interface BoundedPool {
@@ -36,9 +37,4 @@ export function boundedPool(
       await within(withinMs, ended);
     },
   };
-}
-
-/** The driver's socket, which its types do not show; its version is pinned. */
-function socketOf(client: pg.PoolClient): { destroy(): void } {
-  return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream;
 }

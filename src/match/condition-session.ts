@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
 import pg from "pg";
+import { AnswerLimit } from "../db/answer-limit.ts";
 import { PIN_TEXT_SETTINGS } from "../replication/session.ts";
 import type { Question } from "./question.ts";
 
@@ -14,11 +14,8 @@ export type Reply<T> =
 /** The server ends a statement a little before we would end its session, which costs a new connection. */
 const SERVER_SHARE = 0.85;
 const QUERY_CANCELED = "57014";
-/**
- * What one statement may answer, with all messages that an expression raises on the way: a notice of 600 MB would be one text to the
- * driver, and end the process. An error quotes at most the row that it is about.
- */
-const MOST_ANSWER_BYTES = 64 * 1024 * 1024;
+/** A condition answers with a letter a row; an error quotes at most the row that it is about. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const OF_BOOLEAN_ARRAYS: ReadonlyMap<number, (text: string) => unknown> = new Map([[1000, readBooleans]]);
 const TYPES: pg.CustomTypesConfig = {
   getTypeParser: (oid, format) => OF_BOOLEAN_ARRAYS.get(oid) ?? pg.types.getTypeParser(oid, format),
@@ -32,19 +29,15 @@ export class ConditionSession {
   readonly #client: pg.Client;
   readonly #pid: number;
   readonly #connection: pg.ClientConfig;
+  readonly #limit: AnswerLimit;
   #isUsable = true;
-  #bytesRead = 0;
 
   private constructor(client: pg.Client, pid: number, connection: pg.ClientConfig) {
     this.#client = client;
     this.#pid = pid;
     this.#connection = connection;
     client.on("end", () => (this.#isUsable = false));
-    const { stream } = (client as unknown as { readonly connection: { readonly stream: Socket } }).connection;
-    stream.on("data", ({ length }: Buffer) => {
-      this.#bytesRead += length;
-      if (this.#bytesRead > MOST_ANSWER_BYTES) stream.destroy();
-    });
+    this.#limit = new AnswerLimit(client, MAX_ANSWER_BYTES);
   }
 
   static async open(connection: pg.ClientConfig): Promise<ConditionSession> {
@@ -105,7 +98,7 @@ export class ConditionSession {
     params: unknown[],
     withinMs: number,
   ): Promise<Reply<Row>> {
-    this.#bytesRead = 0;
+    this.#limit.reset();
     const asked = this.#transaction<Row>(statement, params, withinMs * SERVER_SHARE);
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<"timeout">((resolve) => {

@@ -45,6 +45,33 @@ describe("a backfill harms nobody but itself", () => {
     expect(states).toEqual([]);
   });
 
+  it.each([
+    ["a message", "raise notice '%', repeat('x', 200000000); return true;"],
+    ["an error", "raise exception '%', repeat('x', 200000000) using errcode = '08006';"],
+  ])(
+    "where its condition raises %s of 200 MB: it fails, says so, and can go on once that is mended",
+    async (_, body) => {
+      const shouts = (does: string) =>
+        system.app(
+          `create or replace function shouts() returns boolean language plpgsql as $$ begin ${does} end $$; grant execute on function shouts to public`,
+        );
+      await shouts("return true;");
+      await system.webhook("w", "orders", "on_trash");
+      await system.webhook("z", "other", "after_insert");
+      const states = statesOf(await system.startBridge());
+      await shouts(body);
+      await system.admin("select walhook.backfill('w', 'public.shouts()')");
+      await isIn("failed");
+      expect(await errorOf()).toMatch(/^more than 160 MiB came with rows .* raises messages of that size$/);
+      await system.app("insert into other values (1)");
+      await eventually(() => system.received("z").length === 1);
+      await shouts("return true;");
+      await system.admin("select walhook.resume_backfill(1)");
+      await eventually(() => system.received("w").length === 30);
+      expect(states).toEqual([]);
+    },
+  );
+
   it("where something of somebody's depends on its function, which then stays", async () => {
     await system.webhook("w", "orders", "on_trash");
     await system.admin("select walhook.pause('w')");
