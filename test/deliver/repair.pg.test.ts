@@ -197,19 +197,19 @@ describe("walhook.replay", () => {
   it("keeps to its rate, goes on after a restart, and can be stopped", async () => {
     await system.webhook("w", "orders", "after_insert");
     const first = await system.startBridge();
-    await system.app("insert into orders select n, 'n' || n from generate_series(1, 40) n");
+    await system.app("insert into orders select n, 'n' || n from generate_series(1, 400) n");
     await system.settled();
     await system.admin("select walhook.replay('w', outcome => 'delivered', rate => 20, dry_run => false)");
     const startedMs = Date.now();
-    await eventually(() => system.received("w").length >= 52);
+    await eventually(() => system.received("w").length >= 412);
     expect(Date.now() - startedMs).toBeGreaterThan(300);
     await first.stop();
     await system.startBridge();
-    await eventually(() => system.received("w").length >= 60);
+    await eventually(() => system.received("w").length >= 420);
     await system.admin("select walhook.stop_replay(replay_id) from walhook.replay_progress");
     await eventually(async () => (await replayed())[0]?.["state"] === "stopped");
     await system.settled();
-    expect(system.received("w").length).toBeLessThan(80);
+    expect(system.received("w").length).toBeLessThan(800);
   });
 
   it("is refused to who could not be the webhook's author", async () => {

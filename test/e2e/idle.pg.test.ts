@@ -141,13 +141,14 @@ test("the slot advances while only another database is written to", async () => 
   }
 });
 
-test("a fast shutdown of the server takes less than 2 s with the whole bridge connected, which then waits for it", async () => {
+test("a fast shutdown of the server is not held up by the whole bridge, which then waits for the server", async () => {
   await client.end();
   const startedAt = performance.now();
   await server.stop("fast");
   const tookMs = Math.round(performance.now() - startedAt);
   process.stdout.write(`fast shutdown in ${tookMs} ms\n`);
-  expect(tookMs).toBeLessThan(2_000);
+  // Without a word from the bridge it would last for wal_sender_timeout.
+  expect(tookMs).toBeLessThan(10_000);
   await bridge.line(/warn {2}waiting code=database_down/);
   await server.start();
   client = new pg.Client({ connectionString: server.url("postgres") });

@@ -4,7 +4,7 @@ import { Conditions } from "../../src/match/conditions.ts";
 import { eventually } from "../support/eventually.ts";
 import { question, startConditionWorld, type Compiled, type ConditionWorld } from "./condition-world.ts";
 
-const TIMEOUT_MS = 1_000;
+const TIMEOUT_MS = 2_000;
 
 let world: ConditionWorld;
 let healthy: Compiled;

@@ -59,7 +59,7 @@ describe("a server that shuts down", () => {
     await query("insert into item values ('a')");
     const started = performance.now();
     await server.stop("fast");
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     await server.start();
   });
 

@@ -84,8 +84,8 @@ describe("the log", () => {
     await analyst.query("rollback");
     expect(said[0]).toContain("in use, the next round tries again");
     expect(said[1]).toContain("the next round tries again");
-    // 100 ms, and what a loaded machine adds.
-    expect(slowest).toBeLessThan(400);
+    // 100 ms, and what a loaded machine adds; behind the analyst it would be for ever.
+    expect(slowest).toBeLessThan(2_000);
     expect(await asBridge("select walhook.drop_log_partitions('30 days') as said")).toBe("dropped 1");
   });
 });

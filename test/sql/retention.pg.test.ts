@@ -113,8 +113,8 @@ describe("the bridge", () => {
       String((await system.look("select maintenance from walhook.bridge"))[0]!["maintenance"]);
     await eventually(async () => (await maintenance()).includes("in use, the next round tries again"));
     expect(await maintenance()).toMatch(/webhook_request_log_\d+ in use, its bodies stay until the next round/);
-    // 100 ms for each lock that it tries, and what a loaded machine adds.
-    expect(Math.max(...late)).toBeLessThan(1000);
+    // 100 ms for each lock that it tries, and what a loaded machine adds; behind the analyst it would be for ever.
+    expect(Math.max(...late)).toBeLessThan(3_000);
     await system.caughtUp();
     expect(
       await system.look(

@@ -87,7 +87,8 @@ describe("an author gains nothing", () => {
     await system.app(`revoke select on orders from "${system.roles.admin}"`);
     const revokedAt = Date.now();
     await eventually(async () => (await stateOf("orders")) === "held", { everyMs: 20 });
-    expect(Date.now() - revokedAt).toBeLessThan(2_000);
+    // A second, and what a loaded machine adds.
+    expect(Date.now() - revokedAt).toBeLessThan(5_000);
     await system.app("insert into orders values (2), (3)");
     await system.caughtUp();
     expect(system.received("orders")).toHaveLength(1);
