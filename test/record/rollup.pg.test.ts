@@ -7,7 +7,12 @@ beforeAll(async () => {
   system = await startSystem("rollup");
   await system.app("create table orders (id int primary key, total int)");
   await system.webhook("good", "orders", "after_insert");
-  await system.webhook("bad", "orders", "after_insert", { request_url: "http://127.0.0.1:9/", retry_schedule: "{}" });
+  // Few: its breaker lets one at a time through.
+  await system.webhook("bad", "orders", "after_insert", {
+    request_url: "http://127.0.0.1:9/",
+    retry_schedule: "{}",
+    condition: "doc.id % 10 = 0",
+  });
 });
 afterAll(() => system.drop());
 
@@ -33,7 +38,7 @@ describe("the rollup", () => {
     await system.settled();
     await first.stop();
     const log = await system.look(FROM_LOG);
-    expect(log.reduce((sum, row) => sum + Number(row["log_rows"]), 0)).toBeGreaterThanOrEqual(1400);
+    expect(log.reduce((sum, row) => sum + Number(row["log_rows"]), 0)).toBeGreaterThanOrEqual(770);
     expect(await system.look(FROM_ROLLUP)).toEqual(log);
     const { rows } = await system.db.queryAs(system.roles.bridge, "select walhook.merge_rollup()::int as merged");
     expect(rows).not.toEqual([{ merged: 0 }]);
