@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Kysely, PostgresDialect } from "kysely";
+import type { Kysely } from "kysely";
 import type pg from "pg";
 import { Subject, type Observable } from "rxjs";
 import { settingsOf, type BridgeOptions, type BridgeSettings } from "./bridge-settings.ts";
@@ -121,8 +121,7 @@ class DatabaseBridge implements Bridge {
       own.notePeer(client),
     );
     const slow = boundedPool(connectionConfig(settings.databaseUrl, "walhook background"), SLOW_CONNECTIONS);
-    const { pool } = main;
-    const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+    const { pool, db } = main;
     const transport = new RoutingTransport({ guard, tlsDirectory: settings.tlsDirectory });
     const { signal } = this.#stopping;
     let openedAt: number | null = null;
@@ -133,9 +132,8 @@ class DatabaseBridge implements Bridge {
           await own.refresh();
           this.#session = await openSession({
             settings,
-            db,
-            pool,
-            slowPool: slow.pool,
+            main,
+            slow,
             transport,
             onAttempt: (attempt) => this.#tell(attempt),
             former: this.#tenure,

@@ -1,8 +1,8 @@
-import { Kysely, PostgresDialect } from "kysely";
-import type pg from "pg";
+import type { Kysely } from "kysely";
 import { Backfiller } from "./backfill/backfiller.ts";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { connect, connectionConfig } from "./db/connection.ts";
+import type { Connections } from "./db/bounded-pool.ts";
 import type { Database } from "./db/schema.ts";
 import { WebhookStates } from "./db/webhook-states.ts";
 import type { AttemptRecord } from "./deliver/attempt-record.ts";
@@ -27,7 +27,7 @@ export interface SendingOptions {
   readonly settings: BridgeSettings;
   readonly db: Kysely<Database>;
   /** For what takes long, and no event waits for. */
-  readonly slowPool: pg.Pool;
+  readonly slow: Connections;
   readonly transport: Transport;
   readonly inForce: InForce;
   readonly resumption: Resumption;
@@ -55,8 +55,7 @@ export interface Sending {
  * and the watches that say which webhooks must not send. Closed by `parts`.
  */
 export async function openSending(options: SendingOptions, parts: Parts): Promise<Sending> {
-  const { settings, db, slowPool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure } =
-    options;
+  const { settings, db, slow, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure } = options;
   const { epoch } = resumption;
   const client = await connect(settings.databaseUrl, "walhook checkpoint");
   parts.defer(() => client.end().catch(() => {}));
@@ -97,9 +96,7 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
       epoch,
     }),
   );
-  const merger = parts.keep(
-    new RollupMerger(new Kysely<Database>({ dialect: new PostgresDialect({ pool: slowPool }) })),
-  );
+  const merger = parts.keep(new RollupMerger(slow.db));
   // What an earlier process has left.
   merger.poke();
   const recorder: Recorder = new Recorder({
@@ -120,11 +117,11 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
   parts.defer(() => recorder.abandon());
   const room = (webhookId: number): number => inFlight.spareRoom(webhookId);
   const replayer = parts.keep(
-    new Replayer({ pool: slowPool, epoch, room, onQueued: (delta) => inFlight.queued(delta), onFailure }),
+    new Replayer({ pool: slow.pool, epoch, room, onQueued: (delta) => inFlight.queued(delta), onFailure }),
   );
   const backfiller = parts.keep(
     new Backfiller({
-      pool: slowPool,
+      pool: slow.pool,
       epoch,
       conditions,
       held,

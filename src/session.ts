@@ -1,12 +1,10 @@
-import { Kysely, PostgresDialect } from "kysely";
-import type pg from "pg";
 import { concatMap, map, type Observable, Subscription } from "rxjs";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { readBridgeSlot, requireUnmoved } from "./slot/bridge-slot.ts";
 import { connectionConfig } from "./db/connection.ts";
 import { PublicationWatch } from "./slot/publication-watch.ts";
 import { PUBLICATIONS } from "./slot/publications.ts";
-import type { Database } from "./db/schema.ts";
+import type { Connections } from "./db/bounded-pool.ts";
 import { createCatalog } from "./decode/catalog.ts";
 import { configurationOids } from "./decode/configuration-tables.ts";
 import { decode } from "./decode/decode.ts";
@@ -37,11 +35,9 @@ const APPLICATION_NAME = "walhook";
 
 export interface SessionOptions {
   readonly settings: BridgeSettings;
-  readonly db: Kysely<Database>;
-  /** The pool below `db`. */
-  readonly pool: pg.Pool;
+  readonly main: Connections;
   /** For what takes long, and no event waits for. */
-  readonly slowPool: pg.Pool;
+  readonly slow: Connections;
   readonly transport: Transport;
   readonly onAttempt: (record: AttemptRecord) => void;
   /** This process' last time with the slot; null: it never had it. */
@@ -71,7 +67,8 @@ export interface Session {
  *   this process had it
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
-  const { settings, db, pool, slowPool, transport, onAttempt, former, onTenure } = options;
+  const { settings, main, slow, transport, onAttempt, former, onTenure } = options;
+  const { pool, db } = main;
   const slot = await readBridgeSlot(pool);
   if (former !== null && slot.epoch > former.epoch) throw fencedError(slot.epoch, former.epoch);
   const stream = await openReplication({
@@ -94,13 +91,12 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       stream.acknowledge(flushLsn);
     };
     const { conditions, held, inFlight, recorder, replayer, backfiller } = await openSending(
-      { settings, db, slowPool, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure },
+      { settings, db, slow, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure },
       parts,
     );
     parts.keep(new PublicationWatch(pool, slot.walLsn, onFailure)).start();
-    const slowDb = new Kysely<Database>({ dialect: new PostgresDialect({ pool: slowPool }) });
-    parts.keep(new LogPartitions(slowDb, settings)).start();
-    parts.keep(new UnusedConditions(slowDb)).start();
+    parts.keep(new LogPartitions(slow.db, settings)).start();
+    parts.keep(new UnusedConditions(slow.db)).start();
     const leaves = parts.keep(new LeafIdentities(db));
     const answerer = parts.keep(
       new Answerer({

@@ -1,10 +1,17 @@
+import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { within } from "../within.ts";
+import type { Database } from "./schema.ts";
 import { socketOf } from "./socket-of.ts";
 
-/** A pool that can be ended though somebody makes one of its statements wait. */
-export interface BoundedPool {
+/** A pool, for SQL as text, and Kysely over it. */
+export interface Connections {
   readonly pool: pg.Pool;
+  readonly db: Kysely<Database>;
+}
+
+/** A pool that can be ended though somebody makes one of its statements wait. */
+export interface BoundedPool extends Connections {
   /** Waits for its statements so long, then breaks their connections off. Never rejects. */
   end(withinMs: number): Promise<void>;
 }
@@ -30,6 +37,7 @@ export function boundedPool(
   pool.on("remove", (client) => clients.delete(client));
   return {
     pool,
+    db: new Kysely<Database>({ dialect: new PostgresDialect({ pool }) }),
     end: async (withinMs) => {
       const ended = pool.end().catch(() => {});
       if (await within(withinMs, ended)) return;
