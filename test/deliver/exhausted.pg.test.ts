@@ -216,6 +216,8 @@ describe("a webhook without ordering", () => {
     await eventually(() => notes().length === 3);
     await system.caughtUp();
     expect(notes().toSorted()).toEqual(["a1", "a2", "a3"]);
+    // Whose answer comes after the grace is in the queue for a moment.
+    await eventually(async () => (await system.look("select from walhook.webhook_queue")).length === 1);
     expect(await system.look("select is_ordered, attempts from walhook.webhook_queue")).toEqual([
       { is_ordered: false, attempts: 1 },
     ]);

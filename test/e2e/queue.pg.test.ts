@@ -142,6 +142,8 @@ describe("open deliveries", () => {
     await system.caughtUp();
     // An attempt that was under way when the webhook was disabled may still have ended.
     expect(system.received("hook").length).toBeLessThanOrEqual(before + 1);
+    // Whose answer comes after the grace is in the queue for a moment.
+    await eventually(async () => (await queue()).every(({ webhook }) => webhook === "hook"));
     expect(await queue()).toMatchObject([{ webhook: "hook", docname: "1" }]);
     await system.admin("update walhook.webhook set enabled = true where name = 'hook'");
     await system.settled();

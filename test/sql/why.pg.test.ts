@@ -49,6 +49,12 @@ describe("walhook.why", () => {
     await system.caughtUp();
     await eventually(async () => (await system.look("select from walhook.webhook_queue where is_dead")).length === 3);
     await eventually(async () => (await why("1")).some(({ reason }) => reason.includes("earlier delivery")));
+    // Whose answer comes after the grace is in the queue for a moment.
+    await eventually(
+      async () =>
+        (await system.look("select from walhook.webhook_queue where webhook in ('plain', 'kept', 'choosy')")).length ===
+        0,
+    );
     const found = (await why("1")).filter(({ verdict }) => verdict !== "now");
     const of = (webhook: string): readonly string[] =>
       found
