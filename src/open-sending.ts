@@ -12,7 +12,7 @@ import { SecretWatch } from "./deliver/secret-watch.ts";
 import type { Transport } from "./deliver/transport.ts";
 import { Conditions } from "./match/conditions.ts";
 import type { InForce } from "./match/in-force.ts";
-import type { Held } from "./match/match.ts";
+import type { WithoutRights } from "./match/match.ts";
 import { RightsWatch } from "./match/rights-watch.ts";
 import type { Parts } from "./parts.ts";
 import type { Resumption } from "./record/bridge-row.ts";
@@ -42,8 +42,8 @@ export interface SendingOptions {
 /** The half of a session behind the stream. */
 export interface Sending {
   readonly conditions: Conditions;
-  /** Webhooks that are held now, with the reason. */
-  readonly held: () => Held;
+  /** Webhooks whose author may no longer read the table. */
+  readonly withoutRights: () => WithoutRights;
   readonly inFlight: InFlight;
   readonly recorder: Recorder;
   readonly replayer: Replayer;
@@ -69,12 +69,12 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
   const keys = new KeyRing({ env: process.env, folder: settings.secretsFolder });
   const onChange = (): void => inFlight.wake();
   const rights = parts.keep(new RightsWatch(db, states, onChange, onFailure));
-  const held = (): Held => rights.held;
+  const withoutRights = (): WithoutRights => rights.withoutRights;
   const handshakes = parts.keep(
     new Handshakes({
       states,
       transport,
-      isHeldOtherwise: (webhook) => held().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null,
+      isHeldOtherwise: (webhook) => withoutRights().has(webhook.id) || keys.problemOf(webhook, Date.now()) !== null,
       onChange,
     }),
   );
@@ -85,7 +85,7 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
       transport,
       conditions,
       inForce,
-      held,
+      withoutRights,
       keys,
       handshakes,
       settings,
@@ -124,7 +124,7 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
       pool: slow.pool,
       epoch,
       conditions,
-      held,
+      withoutRights,
       deliveryId,
       maxRowBytes: settings.maxRowBytes,
       maxBodyBytes: settings.maxBodyBytes,
@@ -136,7 +136,7 @@ export async function openSending(options: SendingOptions, parts: Parts): Promis
   // Before anything is matched, and not before there is somebody to be woken: a webhook may be held from the start.
   await rights.start();
   const { webhooks } = inFlight;
-  await parts.keep(new SecretWatch({ db, states, keys, webhooks, held, onChange, onFailure })).start();
+  await parts.keep(new SecretWatch({ db, states, keys, webhooks, withoutRights, onChange, onFailure })).start();
   handshakes.start(webhooks);
-  return { conditions, held, inFlight, recorder, replayer, backfiller };
+  return { conditions, withoutRights, inFlight, recorder, replayer, backfiller };
 }

@@ -90,7 +90,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       stream.release(bytes);
       stream.acknowledge(flushLsn);
     };
-    const { conditions, held, inFlight, recorder, replayer, backfiller } = await openSending(
+    const { conditions, withoutRights, inFlight, recorder, replayer, backfiller } = await openSending(
       { settings, db, slow, transport, inForce, resumption, deliveryId, onAttempt, onDurable, onFailure },
       parts,
     );
@@ -112,7 +112,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       }),
     );
     answerer.start();
-    const matcher = new Matcher(inForce, held, conditions);
+    const matcher = new Matcher(inForce, withoutRights, conditions);
 
     const delivered$: Observable<void> = stream.frames.pipe(
       decode({

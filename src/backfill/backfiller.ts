@@ -4,7 +4,7 @@ import type { ConfigurationChange } from "../decode/chunk.ts";
 import type { EventChunk } from "../events/event-chunk.ts";
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce } from "../match/in-force.ts";
-import type { Held } from "../match/match.ts";
+import type { WithoutRights } from "../match/match.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
 import type { Match } from "../match/match.ts";
 import type { Order } from "../render/delivery.ts";
@@ -27,7 +27,7 @@ export interface BackfillerOptions {
   /** Of this process. */
   readonly epoch: bigint;
   readonly conditions: Pick<Conditions, "ask">;
-  readonly held: () => Held;
+  readonly withoutRights: () => WithoutRights;
   readonly deliveryId: DeliveryId;
   readonly maxRowBytes: number;
   readonly maxBodyBytes: number;

@@ -3,7 +3,7 @@ import type { Row, Transaction } from "../decode/row-change.ts";
 import type { DocEvent } from "../events/doc-event.ts";
 import { docname } from "../events/docname.ts";
 import type { Conditions } from "../match/conditions.ts";
-import { match, type Held, type Match } from "../match/match.ts";
+import { match, type WithoutRights, type Match } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { ReadRow } from "./read-rows.ts";
 
@@ -15,13 +15,13 @@ export interface RowsToMatch {
   readonly transaction: Transaction;
   /** Undefined: it is gone. */
   readonly webhook: Webhook | undefined;
-  readonly held: Held;
+  readonly withoutRights: WithoutRights;
   readonly conditions: Pick<Conditions, "ask">;
 }
 
 /** What a webhook makes of rows that were read, in their order; the index of a change is that of its row. */
 export async function matchRows(options: RowsToMatch): Promise<readonly Match[]> {
-  const { rows, relation, backfillId, transaction, webhook, held, conditions } = options;
+  const { rows, relation, backfillId, transaction, webhook, withoutRights, conditions } = options;
   if (webhook === undefined) return [];
   const events: DocEvent[] = [];
   const failed: Match[] = [];
@@ -48,7 +48,7 @@ export async function matchRows(options: RowsToMatch): Promise<readonly Match[]>
       });
   }
   const watching = { onTable: () => new Map([["backfill" as const, [webhook]]]) };
-  const found = await match(events, watching, held, conditions);
+  const found = await match(events, watching, withoutRights, conditions);
   if (failed.length === 0) return found;
   return [...found, ...failed].toSorted((a, b) => indexOf(a) - indexOf(b));
 }

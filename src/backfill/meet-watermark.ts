@@ -1,7 +1,7 @@
 import type { ConfigurationChange } from "../decode/chunk.ts";
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce } from "../match/in-force.ts";
-import type { Held, Match } from "../match/match.ts";
+import type { WithoutRights, Match } from "../match/match.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
 import type { DeliveryId } from "../render/delivery-id.ts";
 import { toMicroseconds } from "../to-microseconds.ts";
@@ -15,7 +15,7 @@ export interface MeetingOptions {
   /** The chunk that ends in the watermark. */
   readonly matched: MatchedChunk;
   readonly inForce: InForce;
-  readonly held: () => Held;
+  readonly withoutRights: () => WithoutRights;
   readonly conditions: Pick<Conditions, "ask">;
   readonly deliveryId: DeliveryId;
   readonly maxBodyBytes: number;
@@ -37,7 +37,7 @@ export async function meetWatermark(
   }
   const read = job.chunk;
   if (row["side"] !== "high" || read === null || read.token !== row["token"]) return NOTHING;
-  const { matched, inForce, held, conditions } = options;
+  const { matched, inForce, withoutRights, conditions } = options;
   const webhook = inForce.webhooks.get(job.webhookId);
   if (webhook !== undefined && webhook.doctypeOid !== read.relation.oid) {
     read.durable.reject(new BackfillStopped("its webhook watches another table by now; cancel it"));
@@ -52,7 +52,7 @@ export async function meetWatermark(
     webhook,
     conditions,
     backfillId: job.id,
-    held: held(),
+    withoutRights: withoutRights(),
   });
   return rowsOf(job, read, matches, job.newer, options);
 }

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { connect, displayUrl } from "../db/connection.ts";
-import { ensureBridgeSlot, type BridgeSlot } from "../slot/create-bridge-slot.ts";
+import { ensureBridgeSlot, type EnsuredSlot } from "../slot/create-bridge-slot.ts";
 import { migrate } from "../db/migrate.ts";
 import { restorePublications } from "../slot/restore-publications.ts";
 import { EXIT_CODES, explain, INSTALL_HINT } from "../errors.ts";
@@ -71,7 +71,7 @@ function refuseSlot({ walLevel }: ServerFacts, { print }: CommandContext): numbe
   return EXIT_CODES.database;
 }
 
-function report(slot: BridgeSlot, { maxSlotWalKeepMb }: ServerFacts, { print }: CommandContext): number {
+function report(slot: EnsuredSlot, { maxSlotWalKeepMb }: ServerFacts, { print }: CommandContext): number {
   if (slot.kind === "present") {
     print(`replication slot ${slot.slotName} is there`);
     print("next: walhook run");

@@ -3,7 +3,7 @@ import { connect, connectionConfig, displayUrl } from "../db/connection.ts";
 import { ADMIN_HINT, EXIT_CODES, explain, isRaised, WalhookError } from "../errors.ts";
 import { Conditions } from "../match/conditions.ts";
 import { Previewer } from "../preview/previewer.ts";
-import type { Previewed, Question } from "../preview/question.ts";
+import type { Previewed, PreviewQuestion } from "../preview/preview-question.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { readNumber, usageError } from "./input.ts";
 import { printable } from "./printable.ts";
@@ -58,7 +58,7 @@ export const preview: Command = {
     if (values["webhook"] === undefined) throw usageError("no webhook given", "Give --webhook and its name.");
     const client = await connect(config.databaseUrl, "walhook preview");
     try {
-      const { rows } = await client.query<{ question: Question }>(QUESTION, parametersOf(context));
+      const { rows } = await client.query<{ question: PreviewQuestion }>(QUESTION, parametersOf(context));
       const previews = await answer(client, rows[0]!.question, context);
       for (const [index, shown] of previews.entries()) {
         if (switches.has("json")) print(JSON.stringify(shown));
@@ -116,7 +116,7 @@ function parametersOf({ values }: CommandContext): unknown[] {
 
 async function answer(
   client: pg.Client,
-  question: Question,
+  question: PreviewQuestion,
   { config, env }: CommandContext,
 ): Promise<readonly Previewed[]> {
   const { role, may_sign, may_ask } = (await client.query<Rights>(RIGHTS)).rows[0]!;

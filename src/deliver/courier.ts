@@ -28,7 +28,7 @@ export interface CourierOptions {
   readonly retryScheduleMs: readonly number[];
   /** What each webhook signs with. */
   readonly keys: KeyRing;
-  /** Whether a webhook may not send now: its author lost the right, it cannot sign, or its receiver has not consented. */
+  /** Whether a webhook may not send now, see `Gate.holds`. */
   readonly isHeld: (webhook: Webhook) => boolean;
   /** How its deliveries are packed and how many requests a second there may be; its receiver may bound that further. */
   readonly packingOf: (webhook: Webhook) => Packing;

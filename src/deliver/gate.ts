@@ -1,11 +1,11 @@
 import type { Handshakes } from "./handshakes.ts";
 import type { KeyRing } from "./key-ring.ts";
-import type { Held } from "../match/match.ts";
+import type { WithoutRights } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { Cancellations } from "./cancellations.ts";
 
 export interface GateOptions {
-  readonly held: () => Held;
+  readonly withoutRights: () => WithoutRights;
   readonly keys: Pick<KeyRing, "problemOf">;
   readonly handshakes: Pick<Handshakes, "problemOf">;
   readonly cancellations: Pick<Cancellations, "holds">;
@@ -19,13 +19,13 @@ export class Gate {
     this.#options = options;
   }
 
-  /** Somebody paused it, its author lost the right, it cannot sign as it should, or its receiver has not consented. */
+  /** It is paused, something of it is being cancelled, its author lost the right, it cannot sign, or its receiver has not consented. */
   holds(webhook: Webhook): boolean {
-    const { held, keys, handshakes, cancellations } = this.#options;
+    const { withoutRights, keys, handshakes, cancellations } = this.#options;
     return (
       webhook.isPaused ||
       cancellations.holds(webhook.id) ||
-      held().has(webhook.id) ||
+      withoutRights().has(webhook.id) ||
       keys.problemOf(webhook, Date.now()) !== null ||
       handshakes.problemOf(webhook) !== null
     );

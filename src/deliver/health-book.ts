@@ -23,7 +23,7 @@ export interface HealthBookOptions {
  */
 export class HealthBook {
   readonly #options: HealthBookOptions;
-  readonly #pages: Map<number, Health>;
+  readonly #healths: Map<number, Health>;
   /** Up to when the successes of each are written. */
   readonly #wellUntilMs = new Map<number, number>();
   /** Of whom there is something to write. */
@@ -37,60 +37,60 @@ export class HealthBook {
 
   constructor(options: HealthBookOptions) {
     this.#options = options;
-    this.#pages = new Map(options.known);
+    this.#healths = new Map(options.known);
   }
 
   /** The breakers that are not closed. */
   get breakers(): ReadonlyMap<number, Breaker> {
-    const all = [...this.#pages].map(([id, { breaker }]) => [id, breaker] as const);
+    const all = [...this.#healths].map(([id, { breaker }]) => [id, breaker] as const);
     return new Map(all.filter(([, { kind }]) => kind !== "closed"));
   }
 
   /** An attempt succeeded, which left the webhook's breaker like this. */
   delivered(webhookId: number, breaker: Breaker, nowMs: number): void {
-    const page = this.#page(webhookId);
-    const { verdict } = page;
-    const isNews = page.failures > 0 || verdict !== "ok" || page.breaker.kind !== breaker.kind;
-    page.delivered(breaker, nowMs);
+    const health = this.#healthOf(webhookId);
+    const { state } = health;
+    const isNews = health.failures > 0 || state !== "ok" || health.breaker.kind !== breaker.kind;
+    health.delivered(breaker, nowMs);
     if (!isNews && nowMs < (this.#wellUntilMs.get(webhookId) ?? 0)) return;
     this.#wellUntilMs.set(webhookId, nowMs + WELL_EVERY_MS);
-    this.#tell(webhookId, page.verdict !== verdict);
+    this.#tell(webhookId, health.state !== state);
   }
 
   /** An attempt failed. Returns why the webhook has to be disabled, or null. */
   failed(webhook: Webhook, breaker: Breaker, error: string, nowMs: number): string | null {
-    const page = this.#page(webhook.id);
-    const { verdict } = page;
-    page.failed(breaker, error, nowMs);
-    this.#tell(webhook.id, page.verdict !== verdict);
-    if (!page.isHopeless(webhook.disableAfterMs, nowMs)) return null;
-    const since = new Date(page.firstFailureAtMs ?? nowMs).toISOString();
-    return `none of its ${page.failures} attempts since ${since} has succeeded, the last one: ${error}`;
+    const health = this.#healthOf(webhook.id);
+    const { state } = health;
+    health.failed(breaker, error, nowMs);
+    this.#tell(webhook.id, health.state !== state);
+    if (!health.isHopeless(webhook.disableAfterMs, nowMs)) return null;
+    const since = new Date(health.firstFailureAtMs ?? nowMs).toISOString();
+    return `none of its ${health.failures} attempts since ${since} has succeeded, the last one: ${error}`;
   }
 
   /** It is being disabled. */
   disabled(webhookId: number): void {
-    this.#page(webhookId).verdict = "disabled";
+    this.#healthOf(webhookId).state = "disabled";
   }
 
   /** A webhook's breaker closed, since time went by. */
   settled(webhookId: number): void {
-    this.#page(webhookId).closed();
+    this.#healthOf(webhookId).closed();
     this.#tell(webhookId, true);
   }
 
   /** These webhooks were changed, which closes their breakers. */
   reconfigure(before: InForce, after: InForce, changed: Iterable<number>): void {
     for (const id of changed) {
-      const page = this.#pages.get(id);
-      if (page === undefined) continue;
+      const health = this.#healths.get(id);
+      if (health === undefined) continue;
       const isEnabled = before.webhooks.get(id)?.enabled === false && after.webhooks.get(id)?.enabled === true;
-      if (!isEnabled && page.breaker.kind === "closed") continue;
-      if (isEnabled) page.enabled();
-      else page.closed();
+      if (!isEnabled && health.breaker.kind === "closed") continue;
+      if (isEnabled) health.enabled();
+      else health.closed();
       this.#tell(id, false);
     }
-    for (const id of this.#pages.keys()) if (!after.webhooks.has(id)) this.#pages.delete(id);
+    for (const id of this.#healths.keys()) if (!after.webhooks.has(id)) this.#healths.delete(id);
   }
 
   /** Writes what is left to say. */
@@ -102,10 +102,10 @@ export class HealthBook {
     await this.#write();
   }
 
-  #page(webhookId: number): Health {
-    let page = this.#pages.get(webhookId);
-    if (page === undefined) this.#pages.set(webhookId, (page = new Health()));
-    return page;
+  #healthOf(webhookId: number): Health {
+    let health = this.#healths.get(webhookId);
+    if (health === undefined) this.#healths.set(webhookId, (health = new Health()));
+    return health;
   }
 
   /** @param isUrgent it goes from one state into another: that does not wait for its second */
@@ -135,8 +135,8 @@ export class HealthBook {
   async #write(): Promise<void> {
     const news = new Map<number, Health>();
     for (const id of this.#news) {
-      const page = this.#pages.get(id);
-      if (page !== undefined) news.set(id, page);
+      const health = this.#healths.get(id);
+      if (health !== undefined) news.set(id, health);
     }
     this.#news.clear();
     if (news.size === 0) return;

@@ -1,7 +1,7 @@
 import { CLOSED, type Breaker } from "./breaker.ts";
 
 /** In a word: fine; its attempts fail; its breaker opened and it has not recovered since; disabled by itself. */
-export type Verdict = "ok" | "failing" | "opened" | "disabled";
+export type HealthState = "ok" | "failing" | "opened" | "disabled";
 
 /** So many attempts that failed one after the other make a webhook a failing one. */
 const FAILING_AFTER = 5;
@@ -10,7 +10,7 @@ const DISABLED_AFTER = 20;
 
 /** How the deliveries of one webhook do: what `walhook.webhook_state` shows of it. */
 export class Health {
-  verdict: Verdict = "ok";
+  state: HealthState = "ok";
   breaker: Breaker = CLOSED;
   /** Attempts that failed since the last that succeeded. */
   failures = 0;
@@ -35,10 +35,10 @@ export class Health {
     this.firstFailureAtMs ??= nowMs;
     this.lastFailureAtMs = nowMs;
     this.lastFailure = error;
-    if (this.verdict === "disabled") return;
+    if (this.state === "disabled") return;
     // A pause that the receiver has asked for is no trouble yet.
-    if (breaker.kind === "open" && breaker.openings > 0) this.verdict = "opened";
-    else if (this.verdict === "ok" && this.failures >= FAILING_AFTER) this.verdict = "failing";
+    if (breaker.kind === "open" && breaker.openings > 0) this.state = "opened";
+    else if (this.state === "ok" && this.failures >= FAILING_AFTER) this.state = "failing";
   }
 
   /** The breaker closed though nothing was sent: time went by, or the webhook was changed. */
@@ -49,7 +49,7 @@ export class Health {
 
   /** Whether it has failed for so long that it has to be disabled. */
   isHopeless(disableAfterMs: number | null, nowMs: number): boolean {
-    if (disableAfterMs === null || this.firstFailureAtMs === null || this.verdict === "disabled") return false;
+    if (disableAfterMs === null || this.firstFailureAtMs === null || this.state === "disabled") return false;
     return this.failures >= DISABLED_AFTER && nowMs - this.firstFailureAtMs >= disableAfterMs;
   }
 
@@ -58,12 +58,12 @@ export class Health {
     this.breaker = CLOSED;
     this.failures = 0;
     this.firstFailureAtMs = null;
-    if (this.verdict === "disabled") this.verdict = "ok";
+    if (this.state === "disabled") this.state = "ok";
   }
 
   /** Recovered: the last attempt succeeded, and the breaker has closed. */
   #recover(): void {
-    const isTroubled = this.verdict === "failing" || this.verdict === "opened";
-    if (isTroubled && this.failures === 0 && this.breaker.kind === "closed") this.verdict = "ok";
+    const isTroubled = this.state === "failing" || this.state === "opened";
+    if (isTroubled && this.failures === 0 && this.breaker.kind === "closed") this.state = "ok";
   }
 }

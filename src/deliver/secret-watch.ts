@@ -1,6 +1,6 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
-import type { Held } from "../match/match.ts";
+import type { WithoutRights } from "../match/match.ts";
 import type { WebhookStates } from "../db/webhook-states.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { KeyRing } from "./key-ring.ts";
@@ -13,8 +13,8 @@ export interface SecretWatchOptions {
   readonly keys: KeyRing;
   /** Those in force. */
   readonly webhooks: () => Iterable<Webhook>;
-  /** Those held for another reason, which is the one that is shown. */
-  readonly held: () => Held;
+  /** Those whose author lost the right, which is the reason that is shown. */
+  readonly withoutRights: () => WithoutRights;
   /** A webhook may be able to sign now. */
   readonly onChange: () => void;
   readonly onFailure: (error: unknown) => void;
@@ -60,21 +60,21 @@ export class SecretWatch {
   }
 
   async #look(): Promise<void> {
-    const { states, keys, webhooks, held, onChange } = this.#options;
+    const { states, keys, webhooks, withoutRights, onChange } = this.#options;
     const isChanged = await keys.refresh(webhooks());
     const nowMs = Date.now();
     const problems = new Map<number, string>();
     for (const webhook of webhooks()) {
       const problem = keys.problemOf(webhook, nowMs);
       // A reference that came since is read by the next look.
-      if (problem !== null && !held().has(webhook.id)) problems.set(webhook.id, problem);
+      if (problem !== null && !withoutRights().has(webhook.id)) problems.set(webhook.id, problem);
     }
     let isReleased = isChanged;
     for (const id of this.#shown.keys()) {
       if (problems.has(id)) continue;
       this.#shown.delete(id);
       isReleased = true;
-      if (!held().has(id)) states.show(id, "ok", null);
+      if (!withoutRights().has(id)) states.show(id, "ok", null);
     }
     for (const [id, problem] of problems) {
       if (this.#shown.get(id) === problem) continue;
@@ -86,7 +86,7 @@ export class SecretWatch {
 
   /** What an earlier process held and this one does not. */
   async #clearOld(): Promise<void> {
-    const still = [...this.#shown.keys(), ...this.#options.held().keys()];
+    const still = [...this.#shown.keys(), ...this.#options.withoutRights().keys()];
     await sql`
       update walhook.webhook_state set state = 'ok', updated_at = now()
       where webhook_id in (

@@ -22,8 +22,8 @@ export type Match = { readonly webhook: Webhook; readonly event: DocEvent } & (
   | { readonly kind: "undecided"; readonly reason: string }
 );
 
-/** Why a webhook is held: its events wait undecided. By webhook number. */
-export type Held = ReadonlyMap<number, string>;
+/** Webhooks whose author may no longer read the table, by number, with the reason: their events wait undecided. */
+export type WithoutRights = ReadonlyMap<number, string>;
 
 /**
  * Pairs of an event and a webhook that are looked at together: 1,000 events and 10,000 webhooks make ten million.
@@ -43,14 +43,14 @@ type Watching = Pick<InForce, "onTable"> & Partial<Pick<InForce, "onlookers">>;
 export async function match(
   events: readonly DocEvent[],
   inForce: Watching,
-  held: Held,
+  withoutRights: WithoutRights,
   conditions: Pick<Conditions, "ask">,
 ): Promise<readonly Match[]> {
   const found: Candidate[] = [];
   let candidates: Candidate[] = [];
   const watchers = placesByWebhook(events, inForce);
   for (const [webhook, places] of watchers) {
-    const heldBecause = held.get(webhook.id);
+    const heldBecause = withoutRights.get(webhook.id);
     for (const place of places) candidates.push(toCandidate(webhook, events[place]!, heldBecause, place));
     if (candidates.length < MAX_CANDIDATES) continue;
     await decide(candidates, conditions, found);

@@ -1,7 +1,7 @@
 import type { EventChunk } from "../events/event-chunk.ts";
 import type { Conditions } from "./conditions.ts";
 import type { InForce, InForceChange } from "./in-force.ts";
-import { match, type Held, type Match } from "./match.ts";
+import { match, type WithoutRights, type Match } from "./match.ts";
 
 /** A chunk with the webhooks that fire for its events. */
 export interface MatchedChunk extends Omit<EventChunk, "events" | "configuration"> {
@@ -16,12 +16,12 @@ export interface MatchedChunk extends Omit<EventChunk, "events" | "configuration
  */
 export class Matcher {
   readonly #conditions: Pick<Conditions, "ask">;
-  readonly #held: () => Held;
+  readonly #withoutRights: () => WithoutRights;
   #inForce: InForce;
 
-  constructor(inForce: InForce, held: () => Held, conditions: Pick<Conditions, "ask">) {
+  constructor(inForce: InForce, withoutRights: () => WithoutRights, conditions: Pick<Conditions, "ask">) {
     this.#inForce = inForce;
-    this.#held = held;
+    this.#withoutRights = withoutRights;
     this.#conditions = conditions;
   }
 
@@ -31,7 +31,8 @@ export class Matcher {
   }
 
   async match({ events, configuration, ...place }: EventChunk): Promise<MatchedChunk> {
-    const matches = events.length === 0 ? [] : await match(events, this.#inForce, this.#held(), this.#conditions);
+    const matches =
+      events.length === 0 ? [] : await match(events, this.#inForce, this.#withoutRights(), this.#conditions);
     const change = configuration.length === 0 ? null : this.#inForce.apply(configuration);
     if (change !== null) this.#inForce = change.inForce;
     return { ...place, matches, change };

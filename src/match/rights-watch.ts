@@ -1,7 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { WebhookStates } from "../db/webhook-states.ts";
-import type { Held } from "./match.ts";
+import type { WithoutRights } from "./match.ts";
 
 const EVERY_MS = 1_000;
 /** With many webhooks the question takes its time: the server is not asked more than a tenth of the time. */
@@ -16,7 +16,7 @@ export class RightsWatch {
   readonly #states: WebhookStates;
   readonly #onChange: () => void;
   readonly #onFailure: (error: unknown) => void;
-  #held: Held = new Map();
+  #withoutRights: WithoutRights = new Map();
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
   #asking: Promise<void> = Promise.resolve();
@@ -28,9 +28,9 @@ export class RightsWatch {
     this.#onFailure = onFailure;
   }
 
-  /** The webhooks that are held now, with the reason, by number. */
-  get held(): Held {
-    return this.#held;
+  /** As of the last look. */
+  get withoutRights(): WithoutRights {
+    return this.#withoutRights;
   }
 
   /** Asks once, and from then on every second. */
@@ -62,19 +62,21 @@ export class RightsWatch {
   async #ask(): Promise<void> {
     const { rows } = await sql<{ webhook_id: number; reason: string | null }>`
       select webhook_id, reason from walhook.author_rights() where not may_read`.execute(this.#db);
-    const held = new Map(
+    const withoutRights = new Map(
       rows.map(({ webhook_id, reason }) => [webhook_id, reason ?? "its author may not read the table"]),
     );
-    const isSame = held.size === this.#held.size && [...held].every(([id, reason]) => this.#held.get(id) === reason);
+    const isSame =
+      withoutRights.size === this.#withoutRights.size &&
+      [...withoutRights].every(([id, reason]) => this.#withoutRights.get(id) === reason);
     if (isSame) return;
-    const before = this.#held;
-    this.#held = held;
-    this.#show(before, held);
+    const before = this.#withoutRights;
+    this.#withoutRights = withoutRights;
+    this.#show(before, withoutRights);
     this.#onChange();
   }
 
   /** Puts it where a DBA looks. */
-  #show(before: Held, now: Held): void {
+  #show(before: WithoutRights, now: WithoutRights): void {
     for (const [id, reason] of now) if (before.get(id) !== reason) this.#states.show(id, "held", reason);
     for (const id of before.keys()) if (!now.has(id)) this.#states.show(id, "ok", null);
   }

@@ -6,7 +6,7 @@ import type { Transport } from "../deliver/transport.ts";
 import { Conditions } from "../match/conditions.ts";
 import { Doorbell } from "./doorbell.ts";
 import { Previewer, type PreviewMeans } from "./previewer.ts";
-import type { Previewed, Question } from "./question.ts";
+import type { Previewed, PreviewQuestion } from "./preview-question.ts";
 import { logTest, sendTest } from "./send-test.ts";
 import { openMessage } from "./signed-message.ts";
 
@@ -17,7 +17,7 @@ type Message =
       readonly token: string;
       /** When nobody waits any more, by the server's clock. */
       readonly untilMs: number;
-      readonly question: Question;
+      readonly question: PreviewQuestion;
     }
   | { readonly kind: "test"; readonly token: string };
 
@@ -136,7 +136,7 @@ export class Answerer {
     }, SWEEP_AFTER_MS).unref();
   }
 
-  async #preview(question: Question, check: (characters: number) => void): Promise<readonly Previewed[]> {
+  async #preview(question: PreviewQuestion, check: (characters: number) => void): Promise<readonly Previewed[]> {
     check(0);
     if (question.rows.length > MOST_ROWS) {
       throw new Error(`${question.rows.length} documents are asked about, at most ${MOST_ROWS}; ${ASK_FOR_FEWER}`);
@@ -163,10 +163,10 @@ export class Answerer {
   }
 
   /** Once: a test that is read in the WAL again, after a crash, is not sent again. */
-  async #take(token: string): Promise<Question | null> {
+  async #take(token: string): Promise<PreviewQuestion | null> {
     for (let tries = 0; tries < TEST_TRIES && !this.#isClosed; tries++) {
       if (tries > 0) await sleep(2 ** tries);
-      const { rows } = await this.#options.pool.query<{ content: Question | null }>(
+      const { rows } = await this.#options.pool.query<{ content: PreviewQuestion | null }>(
         "select walhook.take_test($1) as content",
         [token],
       );
@@ -176,7 +176,7 @@ export class Answerer {
     return null;
   }
 
-  async #with<T>(question: Question, use: (previewer: Previewer) => Promise<T>): Promise<T> {
+  async #with<T>(question: PreviewQuestion, use: (previewer: Previewer) => Promise<T>): Promise<T> {
     const { pool, connection, conditionTimeoutMs, places, maxBodyBytes } = this.#options;
     const conditions = new Conditions({ connection, timeoutMs: conditionTimeoutMs });
     try {

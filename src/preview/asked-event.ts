@@ -6,10 +6,10 @@ import type { DocEvent } from "../events/doc-event.ts";
 import { docEvents } from "../events/doc-events.ts";
 import { docname } from "../events/docname.ts";
 import { parseLsn } from "../replication/lsn.ts";
-import type { AskedRow, Question } from "./question.ts";
+import type { AskedRow, PreviewQuestion } from "./preview-question.ts";
 
 /** A table as a Relation message and the catalog would describe it. */
-export function describeAsked(db: Queryable, { relation }: Question): Promise<Relation> {
+export function describeAsked(db: Queryable, { relation }: PreviewQuestion): Promise<Relation> {
   return createCatalog(db).describeRelation({
     tag: "relation",
     oid: relation.oid,
@@ -28,7 +28,7 @@ export interface AskedEvent {
 }
 
 /** Makes the change of which the event is asked, as the stream would tell it. */
-export function toAskedEvent(question: Question, asked: AskedRow, relation: Relation): AskedEvent {
+export function toAskedEvent(question: PreviewQuestion, asked: AskedRow, relation: Relation): AskedEvent {
   const change = toChange(question, asked, relation);
   const found = docEvents(change).find(({ name }) => name === question.event);
   if (found !== undefined) return { event: found, happens: true };
@@ -37,7 +37,7 @@ export function toAskedEvent(question: Question, asked: AskedRow, relation: Rela
   return { event, happens: false };
 }
 
-function toChange(question: Question, asked: AskedRow, relation: Relation): RowChange {
+function toChange(question: PreviewQuestion, asked: AskedRow, relation: Relation): RowChange {
   const commitLsn = parseLsn(question.lsn);
   const place = {
     transaction: {

@@ -18,7 +18,7 @@ import type { Webhook } from "../match/webhook.ts";
 import type { Order } from "../render/delivery.ts";
 import { orderChunks } from "../render/order-chunk.ts";
 import { describeAsked, toAskedEvent, type AskedEvent } from "./asked-event.ts";
-import type { AskedRow, Previewed, Question } from "./question.ts";
+import type { AskedRow, Previewed, PreviewQuestion } from "./preview-question.ts";
 
 export interface PreviewMeans {
   /** Asked one by one, apart from live events. */
@@ -29,8 +29,8 @@ export interface PreviewMeans {
   readonly unsignedBecause: string | null;
 }
 
-/** Where things stand with one document. */
-export interface Verdict {
+/** Whether an event of one document would be sent. */
+export interface Judgement {
   /** Null: there is no condition, or nobody can say. */
   readonly conditionHolds: boolean | null;
   /** Why it would not be sent; null where it would. */
@@ -44,13 +44,18 @@ export interface Verdict {
 export class Previewer {
   readonly webhook: Webhook;
   readonly keys: KeyRing;
-  readonly #question: Question;
+  readonly #question: PreviewQuestion;
   readonly #relation: Relation;
   readonly #inForce: InForce;
   readonly #isSecured: boolean;
   readonly #means: PreviewMeans;
 
-  private constructor(question: Question, relation: Relation, definition: WebhookDefinition, means: PreviewMeans) {
+  private constructor(
+    question: PreviewQuestion,
+    relation: Relation,
+    definition: WebhookDefinition,
+    means: PreviewMeans,
+  ) {
     this.#question = question;
     this.#relation = relation;
     this.#means = means;
@@ -66,7 +71,7 @@ export class Previewer {
    * Reads what the question needs.
    * @throws where the webhook does not exist any more, and the database's errors
    */
-  static async open(client: pg.ClientBase, question: Question, means: PreviewMeans): Promise<Previewer> {
+  static async open(client: pg.ClientBase, question: PreviewQuestion, means: PreviewMeans): Promise<Previewer> {
     const definition = await readDefinition(client, question.webhookId, means.unsignedBecause === null);
     if (definition === null) throw new Error("the webhook does not exist any more");
     const relation = await describeAsked(client, question);
@@ -130,7 +135,7 @@ export class Previewer {
   }
 
   /** Whether an event would be sent. */
-  async judge({ event, happens }: AskedEvent): Promise<Verdict> {
+  async judge({ event, happens }: AskedEvent): Promise<Judgement> {
     const { isWatched, isEnabled, held, waits } = this.#question;
     const { conditions } = this.#means;
     const asker = {

@@ -7,7 +7,7 @@ import type { Transport, TransportResult } from "../deliver/transport.ts";
 import type { Webhook } from "../match/webhook.ts";
 import { copyToLog } from "../record/log-copy.ts";
 import type { Previewer } from "./previewer.ts";
-import type { Question } from "./question.ts";
+import type { PreviewQuestion } from "./preview-question.ts";
 
 /** By this header a receiver knows a test. */
 const TEST_HEADER = "webhook-test";
@@ -16,7 +16,11 @@ const TEST_HEADER = "webhook-test";
  * Sends what was asked for, once, whether its condition holds or not, and returns its log row. Lanes, queue and cursor have
  * nothing to do with it. Never rejects for what webhook or receiver do.
  */
-export async function sendTest(previewer: Previewer, question: Question, transport: Transport): Promise<AttemptRecord> {
+export async function sendTest(
+  previewer: Previewer,
+  question: PreviewQuestion,
+  transport: Transport,
+): Promise<AttemptRecord> {
   const asked = previewer.eventOf(question.rows[0]!);
   const order = previewer.orderOf(asked, question.id!);
   const delivery = { ...order.delivery, source: "test" as const };

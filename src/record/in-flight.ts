@@ -21,7 +21,7 @@ import type { Transport } from "../deliver/transport.ts";
 import { Window } from "../deliver/window.ts";
 import type { Conditions } from "../match/conditions.ts";
 import type { InForce, InForceChange } from "../match/in-force.ts";
-import type { Held } from "../match/match.ts";
+import type { WithoutRights } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import { Cancellations } from "../deliver/cancellations.ts";
@@ -43,7 +43,7 @@ export interface InFlightOptions {
   readonly conditions: Pick<Conditions, "askParked">;
   readonly settings: BridgeSettings;
   readonly inForce: InForce;
-  readonly held: () => Held;
+  readonly withoutRights: () => WithoutRights;
   readonly keys: KeyRing;
   readonly handshakes: Handshakes;
   readonly start: ConstructorParameters<typeof Tracker>[0];
@@ -89,8 +89,8 @@ export class InFlight {
     this.#options = options;
     this.#inForce = inForce;
     this.#parkedCount = parkedCount;
-    const { held, keys, handshakes } = options;
-    this.#gate = new Gate({ held, keys, handshakes, cancellations: this.#cancellations });
+    const { withoutRights, keys, handshakes } = options;
+    this.#gate = new Gate({ withoutRights, keys, handshakes, cancellations: this.#cancellations });
     this.#window = new Window(settings.maxOpenDeliveries, settings.maxBytesInFlight);
     this.tracker = new Tracker(options.start, settings.graceMs, (ticket) => this.#lanes.park(ticket));
     this.#health = new HealthBook({ known: health, write: (news) => writeHealth(db, epoch, news), onFailure });

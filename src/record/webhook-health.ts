@@ -26,7 +26,7 @@ export async function readHealth(db: Kysely<Database>): Promise<ReadonlyMap<numb
   return new Map(
     rows.map((row) => {
       const health = new Health();
-      health.verdict = row.health;
+      health.state = row.health;
       health.breaker = toBreaker(row);
       health.failures = row.consecutive_failures;
       health.firstFailureAtMs = row.first_failure_at?.getTime() ?? null;
@@ -71,11 +71,11 @@ export async function writeHealth(
 ): Promise<readonly number[]> {
   if (await patiently(db, (trx) => writeAll(trx, epoch, news))) return [];
   const left: number[] = [];
-  for (const page of news) {
+  for (const [id, health] of news) {
     // Where several are locked, all may be.
     const isTried = news.size > 1 && left.length < 3;
-    const isWritten = isTried && (await patiently(db, (trx) => writeAll(trx, epoch, new Map([page]))));
-    if (!isWritten) left.push(page[0]);
+    const isWritten = isTried && (await patiently(db, (trx) => writeAll(trx, epoch, new Map([[id, health]]))));
+    if (!isWritten) left.push(id);
   }
   return left;
 }
@@ -90,7 +90,7 @@ async function writeAll(trx: Kysely<Database>, epoch: bigint, news: ReadonlyMap<
       n.failures, to_timestamp(n.first_ms / 1000.0), to_timestamp(n.last_ms / 1000.0), n.failure, to_timestamp(n.delivered_ms / 1000.0)
     from unnest(
       ${[...news.keys()]}::integer[],
-      ${all.map(({ verdict }) => verdict)}::text[],
+      ${all.map(({ state }) => state)}::text[],
       ${all.map(({ breaker }) => breaker.kind)}::text[],
       ${shown.map((breaker) => breaker?.sinceMs ?? null)}::double precision[],
       ${shown.map((breaker) => breaker?.untilMs ?? null)}::double precision[],

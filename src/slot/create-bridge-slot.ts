@@ -7,8 +7,8 @@ import { gapRemedy } from "./gap.ts";
 import { missingPublications } from "./restore-publications.ts";
 import { storeInForce } from "../db/store-in-force.ts";
 
-/** What became of the request for a slot. */
-export type BridgeSlot =
+/** What `ensureBridgeSlot` found or made. */
+export type EnsuredSlot =
   /** The slot that `walhook.bridge` names is there. */
   | { readonly kind: "present"; readonly slotName: string }
   | {
@@ -33,7 +33,7 @@ export const SLOT_LOCK = "select pg_advisory_lock(hashtext('walhook.slot'))";
  * @param url a direct connection string: a pooler passes no replication commands
  * @throws WalhookError `wal_level_not_logical`, `slots_full`, `no_replication_right`, `publication_missing`, …
  */
-export async function ensureBridgeSlot(url: string): Promise<BridgeSlot> {
+export async function ensureBridgeSlot(url: string): Promise<EnsuredSlot> {
   const client = await connect(url, "walhook install");
   try {
     await client.query(SLOT_LOCK);

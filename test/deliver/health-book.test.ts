@@ -19,25 +19,25 @@ const webhook = inForce(true).webhooks.get(1) as Webhook;
 
 interface World {
   readonly book: HealthBook;
-  readonly page: Health;
+  readonly health: Health;
   /** What was written, in order. */
-  readonly written: (readonly [verdict: string, failures: number])[];
+  readonly written: (readonly [state: string, failures: number])[];
 }
 
 function world(): World {
-  const page = new Health();
+  const health = new Health();
   const written: (readonly [string, number])[] = [];
   const book = new HealthBook({
-    known: new Map([[1, page]]),
+    known: new Map([[1, health]]),
     write: async (news) => {
-      for (const { verdict, failures } of news.values()) written.push([verdict, failures]);
+      for (const { state, failures } of news.values()) written.push([state, failures]);
       return [];
     },
     onFailure: (error) => {
       throw error;
     },
   });
-  return { book, page, written };
+  return { book, health, written };
 }
 const fail = ({ book }: World, times: number, breaker: Breaker = CLOSED, nowMs = 0): (string | null)[] =>
   Array.from({ length: times }, () => book.failed(webhook, breaker, "HTTP 500", nowMs));
@@ -86,38 +86,38 @@ describe("a webhook", () => {
   it("is failing after five failures in a row, and ok at the next success", () => {
     const w = world();
     fail(w, 4);
-    expect(w.page.verdict).toBe("ok");
+    expect(w.health.state).toBe("ok");
     fail(w, 1);
-    expect(w.page.verdict).toBe("failing");
+    expect(w.health.state).toBe("failing");
     w.book.delivered(1, CLOSED, 0);
-    expect(w.page).toMatchObject({ verdict: "ok", failures: 0, firstFailureAtMs: null });
+    expect(w.health).toMatchObject({ state: "ok", failures: 0, firstFailureAtMs: null });
   });
 
   it("is opened when its breaker opens, but not for a pause that its receiver asked for; and ok when it has closed", () => {
     const w = world();
     fail(w, 1, { ...OPEN, openings: 0 });
-    expect(w.page.verdict).toBe("ok");
+    expect(w.health.state).toBe("ok");
     fail(w, 1, OPEN);
-    expect(w.page.verdict).toBe("opened");
+    expect(w.health.state).toBe("opened");
     const at = { nowMs: 0, scheduleMs: [5_000], attempts: 1, maxSending: 4 };
     const answer = { kind: "response", statusCode: 200, headers: {}, body: "", durationMs: 1 } as const;
     let breaker = begin(OPEN);
-    const verdicts = Array.from({ length: 3 }, () => {
+    const states = Array.from({ length: 3 }, () => {
       breaker = note(breaker, answer, at);
       w.book.delivered(1, breaker, 0);
-      return w.page.verdict;
+      return w.health.state;
     });
-    expect(verdicts).toEqual(["opened", "opened", "ok"]);
+    expect(states).toEqual(["opened", "opened", "ok"]);
   });
 
   it("is ok when its breaker closes by time, and not merely since it was changed", () => {
     const w = world();
     fail(w, 1, OPEN);
     w.book.reconfigure(inForce(true), inForce(true), [1]);
-    expect(w.page).toMatchObject({ verdict: "opened", breaker: CLOSED, failures: 1 });
+    expect(w.health).toMatchObject({ state: "opened", breaker: CLOSED, failures: 1 });
     w.book.delivered(1, { ...begin(OPEN) }, 0);
     w.book.settled(1);
-    expect(w.page).toMatchObject({ verdict: "ok", breaker: CLOSED });
+    expect(w.health).toMatchObject({ state: "ok", breaker: CLOSED });
   });
 
   it("has to be disabled after its days without a success, and at least twenty failures", () => {
@@ -139,8 +139,8 @@ describe("a webhook", () => {
     fail(w, 30, OPEN);
     w.book.disabled(1);
     w.book.reconfigure(inForce(true), inForce(false), [1]);
-    expect(w.page).toMatchObject({ verdict: "disabled", failures: 30 });
+    expect(w.health).toMatchObject({ state: "disabled", failures: 30 });
     w.book.reconfigure(inForce(false), inForce(true), [1]);
-    expect(w.page).toMatchObject({ verdict: "ok", failures: 0, firstFailureAtMs: null, breaker: CLOSED });
+    expect(w.health).toMatchObject({ state: "ok", failures: 0, firstFailureAtMs: null, breaker: CLOSED });
   });
 });

@@ -37,10 +37,10 @@ function slot(facts: BridgeFacts): readonly Finding[] {
     return [problem("replication slot", "was never made", "Run `walhook install`.")];
   }
   const isLost = facts.slot === null || facts.slot.walStatus === "lost";
-  return isLost ? [] : judgeSlot(`slot ${facts.slotName}`, facts.slot);
+  return isLost ? [] : checkSlot(`slot ${facts.slotName}`, facts.slot);
 }
 
-function judgeSlot(where: string, { isActive, walStatus, retainedBytes, lagBytes }: SlotFacts): readonly Finding[] {
+function checkSlot(where: string, { isActive, walStatus, retainedBytes, lagBytes }: SlotFacts): readonly Finding[] {
   const retained = retainedBytes === null ? "an unknown amount of WAL" : `${formatBytes(retainedBytes)} of WAL`;
   if (walStatus === "unreserved") {
     return [

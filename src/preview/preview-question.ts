@@ -2,7 +2,7 @@ import type { ReplicaIdentity } from "../decode/pgoutput-message.ts";
 import type { DocEventName } from "../events/doc-event.ts";
 
 /** What `walhook.whole_question` asks: documents that exist, and the doc event that is to be made of them. */
-export interface Question {
+export interface PreviewQuestion {
   readonly webhookId: number;
   readonly event: DocEventName;
   /** Whether the webhook watches for this event. */
