@@ -1,4 +1,4 @@
-import type { AddressMode } from "./deliver/address-guard.ts";
+import { OPTIONS, type Config } from "./config.ts";
 import { DEFAULT_RETRY_SCHEDULE_MS } from "./deliver/retry.ts";
 
 /** How to build a bridge. Only the database is needed. */
@@ -24,7 +24,7 @@ export interface BridgeOptions {
   /** Requests under way at once in all; beyond it each webhook still has its share, at least one. Default 1,000. */
   readonly maxOpenRequests?: number;
   /** Where webhooks may go. Default `internal`: the internet and the own network, but neither cloud metadata nor the database. */
-  readonly addressMode?: AddressMode;
+  readonly addressMode?: Config["addressMode"];
   /** Addresses, blocks and names, each with or without a port, that are allowed in every mode: `10.0.0.0/8:443, hooks.internal`. */
   readonly allowAddresses?: string;
   /** The same for what is refused in every mode. */
@@ -49,27 +49,27 @@ export interface BridgeOptions {
 
 export type BridgeSettings = Required<BridgeOptions>;
 
-/** The options with their defaults. */
+/** The options with their defaults, which are those of the command line. */
 export function settingsOf(options: BridgeOptions): BridgeSettings {
   return Object.freeze({
     replicationUrl: options.databaseUrl,
-    conditionTimeoutMs: 250,
-    graceMs: 1_000,
-    maxBytesInFlight: 16 * 1024 * 1024,
-    maxOpenDeliveries: 4_000,
-    maxRowBytes: 16 * 1024 * 1024,
-    maxBodyBytes: 8 * 1024 * 1024,
-    concurrencyPerWebhook: 50,
-    maxOpenRequests: 1_000,
-    addressMode: "internal",
-    allowAddresses: "",
-    denyAddresses: "",
-    tlsDirectory: "",
-    secretsFolder: "/run/secrets",
-    retentionDays: 30,
-    bodyRetentionDays: 14,
-    maxLogBytes: 10_737_418_240,
-    rollupRetentionDays: 90,
+    conditionTimeoutMs: OPTIONS.conditionTimeoutMs.default,
+    graceMs: OPTIONS.graceMs.default,
+    maxBytesInFlight: OPTIONS.maxBytesInFlight.default,
+    maxOpenDeliveries: OPTIONS.maxOpenDeliveries.default,
+    maxRowBytes: OPTIONS.maxRowBytes.default,
+    maxBodyBytes: OPTIONS.maxBodyBytes.default,
+    concurrencyPerWebhook: OPTIONS.concurrencyPerWebhook.default,
+    maxOpenRequests: OPTIONS.maxOpenRequests.default,
+    addressMode: OPTIONS.addressMode.default,
+    allowAddresses: OPTIONS.allowAddresses.default,
+    denyAddresses: OPTIONS.denyAddresses.default,
+    tlsDirectory: OPTIONS.tlsDirectory.default,
+    secretsFolder: OPTIONS.secretsFolder.default,
+    retentionDays: OPTIONS.retentionDays.default,
+    bodyRetentionDays: OPTIONS.bodyRetentionDays.default,
+    maxLogBytes: OPTIONS.maxLogBytes.default,
+    rollupRetentionDays: OPTIONS.rollupRetentionDays.default,
     retryScheduleMs: DEFAULT_RETRY_SCHEDULE_MS,
     drainMs: 5_000,
     ...options,

@@ -162,7 +162,7 @@ export const OPTIONS = {
     type: "text",
     env: "WALHOOK_SECRETS_FOLDER",
     flag: "secrets-folder",
-    unit: "path",
+    unit: "folder",
     default: "/run/secrets",
     help: "the folder of the files that secrets may refer to (file:…); none outside of it is read",
   },
@@ -217,6 +217,8 @@ export const OPTIONS = {
 } as const;
 
 export type OptionName = keyof typeof OPTIONS;
+
+export const OPTION_NAMES = Object.keys(OPTIONS) as readonly OptionName[];
 
 /** The same table, seen as a list of specifications. */
 export const OPTION_SPECS: Readonly<Record<OptionName, OptionSpec>> = OPTIONS;

@@ -1,3 +1,4 @@
+import { OPTION_NAMES } from "../config.ts";
 import { connect, displayUrl } from "../db/connection.ts";
 import { ensureBridgeSlot } from "../slot/create-bridge-slot.ts";
 import { classify, EXIT_CODES, explain } from "../errors.ts";
@@ -20,29 +21,7 @@ export const run: Command = {
       "is told. A second signal ends it at once; nothing is lost then either.",
     "Needs a role with REPLICATION that is a member of walhook_bridge (see `walhook check`).",
   ],
-  options: [
-    "databaseUrl",
-    "replicationUrl",
-    "logLevel",
-    "logFormat",
-    "conditionTimeoutMs",
-    "graceMs",
-    "maxBytesInFlight",
-    "maxOpenDeliveries",
-    "maxRowBytes",
-    "maxBodyBytes",
-    "concurrencyPerWebhook",
-    "maxOpenRequests",
-    "addressMode",
-    "allowAddresses",
-    "denyAddresses",
-    "tlsDirectory",
-    "secretsFolder",
-    "retentionDays",
-    "bodyRetentionDays",
-    "maxLogBytes",
-    "rollupRetentionDays",
-  ],
+  options: OPTION_NAMES,
   switches: [],
   examples: [
     "walhook run",
@@ -77,27 +56,7 @@ export const run: Command = {
 async function deliverUntil(stop: StopSignal, { config, log }: CommandContext): Promise<number> {
   // Loaded here alone: the other commands, and --help, do without the engine.
   const { createBridge } = await import("../bridge.ts");
-  const bridge = createBridge({
-    databaseUrl: config.databaseUrl,
-    replicationUrl: config.replicationUrl,
-    conditionTimeoutMs: config.conditionTimeoutMs,
-    graceMs: config.graceMs,
-    maxBytesInFlight: config.maxBytesInFlight,
-    maxOpenDeliveries: config.maxOpenDeliveries,
-    maxRowBytes: config.maxRowBytes,
-    maxBodyBytes: config.maxBodyBytes,
-    concurrencyPerWebhook: config.concurrencyPerWebhook,
-    maxOpenRequests: config.maxOpenRequests,
-    addressMode: config.addressMode,
-    allowAddresses: config.allowAddresses,
-    denyAddresses: config.denyAddresses,
-    tlsDirectory: config.tlsDirectory,
-    secretsFolder: config.secretsFolder,
-    retentionDays: config.retentionDays,
-    bodyRetentionDays: config.bodyRetentionDays,
-    maxLogBytes: config.maxLogBytes,
-    rollupRetentionDays: config.rollupRetentionDays,
-  });
+  const bridge = createBridge(config);
   bridge.activity.subscribe(logActivity(log));
   const stopping = stop.requested.then(() => Promise.race([bridge.stop().then(() => true), stop.overdue]));
   const started = bridge.start();
