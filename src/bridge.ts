@@ -4,37 +4,51 @@ import type pg from "pg";
 import { Subject, type Observable } from "rxjs";
 import { settingsOf, type BridgeOptions, type BridgeSettings } from "./bridge-settings.ts";
 import { boundedPool } from "./db/bounded-pool.ts";
-import { connectionConfig } from "./db/connection.ts";
+import { connectionConfig, displayUrl } from "./db/connection.ts";
 import type { Database } from "./db/schema.ts";
 import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
 import { AddressGuard } from "./deliver/address-guard.ts";
 import { DatabasePlaces } from "./deliver/own-places.ts";
 import { RoutingTransport } from "./deliver/routing-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
-import { classify } from "./errors.ts";
+import { explain, WalhookError } from "./errors.ts";
 import { GapError } from "./slot/gap.ts";
 import { gapOfError } from "./slot/gap-of-error.ts";
 import { showEnded, showFailure, showGap } from "./record/bridge-row.ts";
 import { openSession, type Session, type Tenure } from "./session.ts";
 
 export type { AttemptRecord, BridgeOptions, Outcome };
+export { GapError, WalhookError };
 
+/**
+ * `starting`: nothing was read yet. `running`: it streams. `waiting`: an attempt failed, the next one comes by itself.
+ * `stopped` and `failed` are final.
+ */
 export type BridgeState = "starting" | "running" | "waiting" | "stopped" | "failed";
 
 /** What a bridge does, as it happens. */
 export type BridgeActivity =
-  | { readonly kind: "state"; readonly state: BridgeState; readonly error: unknown }
+  | {
+      readonly kind: "state";
+      readonly state: BridgeState;
+      /** Why it waits, or has failed; null in every other state. */
+      readonly error: WalhookError | null;
+    }
   /** An attempt ended, or a delivery was settled without one. Its log row may still be on its way. */
   | { readonly kind: "attempt"; readonly attempt: AttemptRecord };
 
 /** A bridge between one database and its webhooks. */
 export interface Bridge {
-  /** Starts; resolves once it streams for the first time. Rejects where somebody has to act first. Idempotent. */
+  /**
+   * Starts; resolves once it streams for the first time, or was stopped before. Idempotent.
+   * @throws WalhookError where somebody has to act first: its `hint` says what; GapError where changes may be missing
+   */
   start(): Promise<void>;
   /** Ends in order: intake, requests under way, last checkpoint, last acknowledgement. Idempotent. */
   stop(): Promise<void>;
-  /** Settles when the bridge is over: resolves after `stop`, rejects where somebody has to act. */
+  /** Settles when the bridge is over: resolves after `stop`, rejects as `start` does where somebody has to act. */
   readonly done: Promise<void>;
+  /** What happens from now on; completes when the bridge is over, and never errors. */
   readonly activity: Observable<BridgeActivity>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -59,7 +73,7 @@ const HEALTHY_AFTER_MS = 10_000;
 const MAIN_CONNECTIONS = 3;
 /** For reading rows and the log, and for the log's maintenance. */
 const SLOW_CONNECTIONS = 6;
-/** A statement that somebody makes wait, or that takes its time, keeps nobody from stopping. */
+/** Stopping does not wait longer than this for statements that are blocked or slow. */
 const END_WITHIN_MS = 1_000;
 
 class DatabaseBridge implements Bridge {
@@ -169,12 +183,13 @@ class DatabaseBridge implements Bridge {
 
   /** Waits where the same attempt can succeed later; throws where somebody has to act. */
   async #recoverFrom(reported: unknown, db: Kysely<Database>, pool: pg.Pool): Promise<void> {
-    const error = await gapOfError(reported, pool).catch(() => reported);
-    const { kind, code } = classify(error);
+    const cause = await gapOfError(reported, pool).catch(() => reported);
+    const error = explain(cause, `running on ${displayUrl(this.#settings.databaseUrl)}`);
+    const { kind, code } = error;
     if (kind === "fatal") {
       if (error instanceof GapError) await this.#showGap(error, db).catch(() => {});
       // The row belongs to whoever has taken over.
-      else if (code !== "fenced") await showFailure(db, this.#tenure?.epoch ?? null, error).catch(() => {});
+      else if (code !== "fenced") await showFailure(db, this.#tenure?.epoch ?? null, cause).catch(() => {});
       this.#announce("failed", error);
       throw error;
     }
@@ -193,7 +208,7 @@ class DatabaseBridge implements Bridge {
     return showGap(db, this.#tenure?.epoch ?? null, gap, hint);
   }
 
-  #announce(state: BridgeState, error: unknown = null): void {
+  #announce(state: BridgeState, error: WalhookError | null = null): void {
     this.#activity.next({ kind: "state", state, error });
   }
 
