@@ -2,6 +2,7 @@ import type { Conditions } from "../match/conditions.ts";
 import { thawEvent } from "../match/frozen-event.ts";
 import { questionOf } from "../match/collect-questions.ts";
 import { declinedBecause } from "../match/declined.ts";
+import { missingField } from "../match/missing-field.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { FrozenRequest } from "../render/delivery.ts";
 import { render } from "../render/render.ts";
@@ -21,7 +22,7 @@ export type Reconsidered =
   /** Still no answer. */
   | { readonly kind: "later"; readonly reason: string };
 
-/** Asks an undecided delivery's condition again, alone, and renders it where it holds. */
+/** Asks an undecided delivery's condition again, alone, and renders it where it holds and its body can be made. */
 export async function reconsider(
   ticket: Ticket,
   webhook: Webhook,
@@ -51,6 +52,8 @@ export async function reconsider(
         return verdict satisfies never;
     }
   }
+  const missing = missingField(webhook, event);
+  if (missing !== null) return { kind: "later", reason: missing };
   const rendered = render(webhook, event, maxBodyBytes, ticket.delivery.id);
   if (rendered.ok) return { kind: "send", request: rendered.request };
   return unsendable(rendered.outcome, rendered.error, rendered.errorClass);

@@ -5,6 +5,7 @@ import type { Conditions } from "./conditions.ts";
 import { declinedBecause } from "./declined.ts";
 import { findPassed } from "./find-passed.ts";
 import type { InForce } from "./in-force.ts";
+import { missingField } from "./missing-field.ts";
 import { obstacleOf } from "./obstacle.ts";
 import type { Verdict } from "./question.ts";
 import type { Webhook } from "./webhook.ts";
@@ -110,11 +111,11 @@ function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | un
 
 function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null {
   if (obstacle !== null) return { webhook, event, ...obstacle };
-  if (webhook.condition === null) return { webhook, event, kind: "fires" };
+  if (webhook.condition === null) return fires(webhook, event);
   if (verdict === null) return { webhook, event, kind: "undecided", reason: "the condition was not answered" };
   switch (verdict.kind) {
     case "true":
-      return { webhook, event, kind: "fires" };
+      return fires(webhook, event);
     case "false":
     case "null":
       if (!webhook.logsDecisions) return null;
@@ -128,4 +129,10 @@ function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null 
     default:
       return verdict satisfies never;
   }
+}
+
+/** It is sent, or waits until its body can be made. */
+function fires(webhook: Webhook, event: DocEvent): Match {
+  const reason = missingField(webhook, event);
+  return reason === null ? { webhook, event, kind: "fires" } : { webhook, event, kind: "undecided", reason };
 }
