@@ -7,6 +7,8 @@ import { KeyRing } from "../deliver/key-ring.ts";
 import { DatabasePlaces } from "../deliver/own-places.ts";
 import { TlsProfiles } from "../deliver/tls-profiles.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
+import { checkDeliveries } from "./check/check-deliveries.ts";
+import { readDeliveryFacts } from "./check/delivery-facts.ts";
 import { readBridgeFacts } from "./check/bridge-facts.ts";
 import { checkBridge } from "./check/check-bridge.ts";
 import { checkServer } from "./check/check-server.ts";
@@ -61,6 +63,7 @@ export const check: Command = {
         ...(bridge === null ? [] : checkTables(await readTableFacts(client))),
         ...(bridge === null ? [] : checkAuthors(await readAuthorFacts(client))),
         // Columns of webhooks may be others in another version.
+        ...(bridge?.schemaVersion === newest ? checkDeliveries(await readDeliveryFacts(client)) : []),
         ...(bridge?.schemaVersion === newest
           ? await checkWebhooks(await readWebhookFacts(client), await surroundings(client, config, env))
           : []),

@@ -1,3 +1,4 @@
+import { escapeLiteral } from "pg";
 import type { Relation } from "../decode/relation.ts";
 import type { DocEvent } from "../events/doc-event.ts";
 import type { Webhook } from "./webhook.ts";
@@ -24,10 +25,6 @@ function reasonOf({ name, data }: Webhook, { doctype, columns }: Relation): stri
   const { fieldname } = missing;
   return (
     `webhook_data names ${fieldname}, which ${doctype} no longer has; ` +
-    `update walhook.webhook_data set fieldname = '…' where webhook = ${quoted(name)} and fieldname = ${quoted(fieldname)}, or delete that row`
+    `update walhook.webhook_data set fieldname = '…' where webhook = ${escapeLiteral(name)} and fieldname = ${escapeLiteral(fieldname)}, or delete that row`
   );
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }

@@ -10,6 +10,7 @@ export interface BridgeFacts {
   readonly lastError: string | null;
   readonly slotName: string | null;
   readonly slot: SlotFacts | null;
+  /** Dead letters do not wait. */
   readonly queuedDeliveries: number;
   /** Why changes may be missing; null: they are not, or there is no slot yet, or the schema is of another version. */
   readonly gap: Gap | null;
@@ -49,7 +50,7 @@ const BRIDGE_FACTS = `
     slot.wal_status,
     pg_wal_lsn_diff(position.lsn, slot.restart_lsn)::float8 as retained_bytes,
     pg_wal_lsn_diff(position.lsn, slot.confirmed_flush_lsn)::float8 as lag_bytes,
-    (select count(*)::integer from walhook.webhook_queue) as queued
+    (select count(*)::integer from walhook.webhook_queue as queue where not queue.is_dead) as queued
   from walhook.bridge
   cross join lateral (
     select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as lsn

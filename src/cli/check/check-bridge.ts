@@ -64,7 +64,14 @@ function checkSlot(where: string, { isActive, walStatus, retainedBytes, lagBytes
   return [ok(where, `is read, ${formatBytes(lagBytes ?? 0)} behind, retains ${retained}`)];
 }
 
-function bridge({ state, lastError }: BridgeFacts): Finding {
+function bridge({ state, lastError, slot: found }: BridgeFacts): Finding {
+  if (state === "running" && found?.isActive === false) {
+    return problem(
+      "bridge",
+      "was running, and nobody reads the slot now: it was killed, or cut off",
+      "Start `walhook run`.",
+    );
+  }
   // A gap is a finding of its own.
   if (state === "running" || state === "new" || state === "stopped" || state === "gap") return ok("bridge", state);
   return problem("bridge", `${state}: ${lastError ?? "no reason recorded"}`, "See the message, then `walhook run`.");
@@ -75,6 +82,6 @@ function queue({ queuedDeliveries }: BridgeFacts): Finding {
   return warning(
     "queue",
     `${queuedDeliveries} deliveries wait`,
-    "select webhook_id, docname, attempts, due_at, last_error from walhook.webhook_queue order by due_at;",
+    "select webhook, docname, attempts, due_at, last_error from walhook.webhook_queue where not is_dead order by due_at;",
   );
 }

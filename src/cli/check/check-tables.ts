@@ -1,3 +1,4 @@
+import { escapeLiteral } from "pg";
 import { ok, problem, warning, type Finding } from "./finding.ts";
 import { quote } from "./check-server.ts";
 import type { AuthorFacts, TableFacts } from "./table-facts.ts";
@@ -26,7 +27,7 @@ function where({ doctype }: TableFacts): string {
 }
 
 function dropped(table: TableFacts): Finding {
-  const names = table.webhooks.map((name) => `'${name.replaceAll("'", "''")}'`).join(", ");
+  const names = table.webhooks.map((name) => escapeLiteral(name)).join(", ");
   return table.successor === null
     ? problem(
         where(table),

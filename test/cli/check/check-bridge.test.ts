@@ -58,13 +58,19 @@ describe("checkBridge", () => {
   test("a slot never made or about to be lost is a problem", () => {
     expect(complaints({ slotName: null, slot: null })).toEqual(["problem replication slot"]);
     const slot = { isActive: false, walStatus: "unreserved", retainedBytes: null, lagBytes: null };
-    expect(complaints({ slot })).toEqual(["problem slot walhook_5_1"]);
+    expect(complaints({ slot, state: "stopped" })).toEqual(["problem slot walhook_5_1"]);
   });
 
   test("a slot that nobody reads, or that is far behind, is a warning", () => {
     const slot = { isActive: true, walStatus: "extended", retainedBytes: 5e9, lagBytes: 5e9 };
     expect(complaints({ slot })).toEqual(["warning slot walhook_5_1"]);
-    expect(complaints({ slot: { ...slot, isActive: false, lagBytes: 0 } })).toEqual(["warning slot walhook_5_1"]);
+    const idle = { ...slot, isActive: false, lagBytes: 0 };
+    expect(complaints({ slot: idle, state: "stopped" })).toEqual(["warning slot walhook_5_1"]);
+  });
+
+  test("a bridge that was killed is a problem, though its row still says that it runs", () => {
+    const slot = { isActive: false, walStatus: "reserved", retainedBytes: 0, lagBytes: 0 };
+    expect(complaints({ slot })).toEqual(["warning slot walhook_5_1", "problem bridge"]);
   });
 
   test("a bridge that waits or failed is a problem with its own words; waiting deliveries are a warning", () => {
