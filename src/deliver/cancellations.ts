@@ -7,7 +7,7 @@ import { concerns } from "./concerns.ts";
 /**
  * The cancellations (`walhook.cancel`) that were met in the stream and are not durable yet. Until one is, its webhook sends
  * nothing, so that what it means waits in the queue, where the checkpoint finds it; what is under way, or was fetched
- * from the queue, is marked here and ends when its turn comes.
+ * from the queue before, is marked here and ends when its turn comes.
  */
 export class Cancellations {
   readonly #lanes: Lanes;
@@ -42,13 +42,6 @@ export class Cancellations {
       if (ticket.request !== null && ticket.state !== "sending") parked.push(...this.#lanes.park(ticket));
     }
     return parked;
-  }
-
-  /** Marks what was fetched from the queue while one was met. */
-  mark(fetched: readonly Ticket[]): void {
-    for (const repair of this.#underWay) {
-      for (const ticket of fetched) if (concerns(repair, ticket.delivery)) ticket.cancelledBy = repair.requestedBy;
-    }
   }
 
   /** These are durable: what they meant is gone. */

@@ -14,6 +14,8 @@ export interface QueueFeederOptions {
   readonly maxBytes: number;
   /** Whether the queue holds anything at all: while it does not, the table is never asked. */
   readonly isEmpty: () => boolean;
+  /** Counts the changes of the configuration, which may cancel what is in the queue. */
+  readonly generation: () => number;
   readonly onDue: (tickets: readonly Ticket[]) => void;
   readonly onFailure: (error: unknown) => void;
 }
@@ -75,8 +77,16 @@ export class QueueFeeder {
     const limit = MAX_CLAIMED - claimed.count;
     const limitBytes = maxBytes - claimed.bytes;
     if (limit <= 0 || limitBytes <= 0 || rooms.length === 0) return null;
+    const generation = this.#options.generation();
+    using watch = claimed.watch();
     const { tickets, isCut } = await fetchDue(db, { rooms, claimed: claimed.ids, limit, limitBytes });
     if (this.#isClosed) return null;
+    // Between question and answer some of these may have come into this process' hands, left them, or been cancelled.
+    const isStale = tickets.some(({ delivery }) => watch.changed.has(delivery.id));
+    if (isStale || this.#options.generation() !== generation) {
+      this.#isWoken = true;
+      return null;
+    }
     for (const ticket of tickets) claimed.add(ticket);
     onDue(tickets);
     // Whoever ends next wakes us.

@@ -58,7 +58,7 @@ export class CheckpointWriter {
       await copyDecisions(this.#client, plan.records);
       await copyToQueue(this.#client, plan.enqueue, nowMs);
       await requeue(trx, plan.requeue, nowMs);
-      await dequeue(trx, plan);
+      for (const webhookId of await dequeue(trx, plan)) count(webhookId, -1);
       const changes: LaneChange[] = lanesToRelease(plan);
       // What goes back into the queue in this checkpoint is in nobody's hands any more.
       const atRest = new Set(plan.requeue.map(({ ticket }) => ticket.delivery.id));
@@ -77,7 +77,6 @@ export class CheckpointWriter {
     if (counted.length > 0 || plan.configuration.length > 0) this.#onCounted();
     for (const state of plan.enqueue) if (blocksLane(state)) count(state.ticket.delivery.webhookId, 1);
     for (const state of plan.requeue) if (!blocksLane(state)) count(state.ticket.delivery.webhookId, -1);
-    for (const ticket of plan.dequeue) count(ticket.delivery.webhookId, -1);
     return delta;
   }
 
@@ -135,12 +134,15 @@ async function requeue(trx: Kysely<Database>, states: readonly QueueState[], now
   }
 }
 
-async function dequeue(trx: Kysely<Database>, plan: CheckpointPlan): Promise<void> {
-  if (plan.dequeue.length === 0) return;
-  await trx
+/** Returns the webhook of each row that was there to be taken out. */
+async function dequeue(trx: Kysely<Database>, plan: CheckpointPlan): Promise<readonly number[]> {
+  if (plan.dequeue.length === 0) return [];
+  const rows = await trx
     .deleteFrom("walhook.webhook_queue")
     .where("delivery_id", "=", sql<string>`any(${plan.dequeue.map(({ delivery }) => delivery.id)})`)
+    .returning("webhook_id")
     .execute();
+  return rows.map(({ webhook_id }) => webhook_id);
 }
 
 async function moveCursor(trx: Kysely<Database>, plan: CheckpointPlan): Promise<void> {

@@ -77,6 +77,7 @@ export class InFlight {
   readonly #parkedCount: ParkedCount;
   #durable: Ticket[] = [];
   #inForce: InForce;
+  #generation = 0;
   #receiving: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -133,6 +134,7 @@ export class InFlight {
       claimed: this.claimed,
       maxBytes: settings.maxBytesInFlight,
       isEmpty: () => this.#parkedCount.isZero,
+      generation: () => this.#generation,
       onDue: (tickets) => this.#takeDue(tickets),
       onFailure,
     });
@@ -187,6 +189,7 @@ export class InFlight {
   }
 
   #reconfigure({ inForce, changed, repairs }: InForceChange): void {
+    this.#generation++;
     for (const repair of repairs) {
       if (repair.kind !== "cancel_waiting") continue;
       const ended = this.#cancellations.begin(repair, this.tracker.deliveries(), this.claimed.tickets);
@@ -285,7 +288,6 @@ export class InFlight {
   }
 
   #takeDue(tickets: readonly Ticket[]): void {
-    this.#cancellations.mark(tickets);
     this.#courier.take(tickets.filter(({ request }) => request !== null));
     this.#reconsiderer.take(tickets.filter(({ request }) => request === null));
   }

@@ -64,19 +64,27 @@ export class Recorder {
 
   /** Writes everything down, open deliveries into the queue, and ends. */
   async close(): Promise<void> {
-    await this.#writing;
+    while (this.#isWorking) await this.#writing;
     if (this.#isClosed) return;
-    for (;;) {
-      const plan = this.#options.tracker.plan(Date.now(), 0);
-      if (plan === null || !(await this.#write(plan))) break;
-    }
-    this.abandon();
+    // What a poke would write from here on this writes: two checkpoints at once would share a connection, and a transaction.
+    this.#isWorking = true;
+    this.#writing = this.#writeAll();
+    await this.#writing;
   }
 
   /** Ends without writing. */
   abandon(): void {
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  async #writeAll(): Promise<void> {
+    for (;;) {
+      const plan = this.#options.tracker.plan(Date.now(), 0);
+      if (plan === null || !(await this.#write(plan))) break;
+    }
+    this.abandon();
+    this.#isWorking = false;
   }
 
   async #work(): Promise<void> {

@@ -15,6 +15,8 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly delayMs?: number;
+  /** Answers when this has happened. */
+  readonly until?: Promise<void>;
   /** Never answers. */
   readonly hang?: boolean;
   /** Closes the connection without an answer. */
@@ -76,7 +78,7 @@ async function read(message: IncomingMessage): Promise<ReceivedRequest> {
 
 async function respond(
   response: ServerResponse,
-  { status, headers, body, delayMs, hang, reset }: Answer,
+  { status, headers, body, delayMs, until, hang, reset }: Answer,
 ): Promise<void> {
   if (hang === true) return;
   if (reset === true) {
@@ -84,6 +86,7 @@ async function respond(
     return;
   }
   if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
+  await until;
   response.writeHead(status ?? 200, headers);
   response.end(body ?? "ok");
 }
