@@ -191,6 +191,16 @@ begin
   return concerned;
 end $$;
 
+-- Replays of webhooks that are gone end with them; before, they ran for ever.
+with stopped as (
+  update walhook.replay_state s set state = 'stopped', ended_at = now()
+   where s.state in ('new', 'running') and not exists (select from walhook.webhook w where w.id = s.webhook_id)
+  returning s.replay_id
+)
+delete from walhook.replay_item i using stopped where i.replay_id = stopped.replay_id;
+comment on column walhook.replay_state.state is
+  'new: not begun; running; done: all are in the queue or beyond; stopped: by walhook.stop_replay, or since its webhook was deleted; failed: see error.';
+
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
 revoke all on function walhook.require_table(text), walhook.docname_of_webhook(integer, text) from public;

@@ -119,6 +119,18 @@ async function writeState(
         updated_at = now()`.execute(trx);
 }
 
+/** Webhooks of which an earlier process has said that they cannot decide, and whether anything of them waits for it. */
+export async function readUndecided(
+  db: Kysely<Database>,
+): Promise<readonly { readonly webhookId: number; readonly isWaiting: boolean }[]> {
+  const { rows } = await sql<{ webhook_id: number; is_waiting: boolean }>`
+    select s.webhook_id, exists (
+      select from walhook.webhook_queue q where q.webhook_id = s.webhook_id and q.kind = 'undecided' and not q.is_dead
+    ) as is_waiting
+    from walhook.webhook_state s where s.state = 'undecided'`.execute(db);
+  return rows.map(({ webhook_id, is_waiting }) => ({ webhookId: webhook_id, isWaiting: is_waiting }));
+}
+
 /** What an earlier process has said of webhooks that the address guard blocks, by webhook number. */
 export async function readBlocked(db: Kysely<Database>): Promise<ReadonlyMap<number, string>> {
   const rows = await db

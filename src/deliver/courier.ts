@@ -187,18 +187,18 @@ export class Courier {
     const decision = decideRetry(made.result, attempts, { scheduleMs, nowMs, random: Math.random() });
     for (const [index, ticket] of tickets.entries()) {
       ticket.attempts = attempts;
-      this.#follow(decision, ticket, webhook, (outcome) => toRecord(made, ticket, outcome, index === 0));
+      this.#applyDecision(decision, ticket, (outcome) => toRecord(made, ticket, outcome, index === 0));
     }
-    this.#judge(desk, decision, tickets[0]!, made, webhook);
+    // The same for all, as their records have it.
+    this.#updateHealth(desk, decision, tickets[0]!.lastError ?? "", made, webhook);
   }
 
   /** Tells how the webhook does, and stops it where there is no hope. */
-  #judge(desk: Desk, decision: Decision, { lastError }: Ticket, { result }: Attempt, webhook: Webhook): void {
+  #updateHealth(desk: Desk, decision: Decision, error: string, { result }: Attempt, webhook: Webhook): void {
     const { health, onHopeless } = this.#options;
     const nowMs = Date.now();
     if (decision.kind === "delivered") return health.delivered(webhook.id, desk.breaker, nowMs);
     if (!wasSent(result)) return;
-    const error = lastError ?? "";
     const hopeless = health.failed(webhook, desk.breaker, error, nowMs) ?? (decision.kind === "gone" ? error : null);
     if (hopeless === null) return;
     desk.halt();
@@ -206,22 +206,24 @@ export class Courier {
     onHopeless(webhook.id, hopeless);
   }
 
-  #follow(decision: Decision, ticket: Ticket, webhook: Webhook, toLog: (outcome: Outcome) => AttemptRecord): void {
-    const conclude = (outcome: Outcome): AttemptRecord => {
+  #applyDecision(decision: Decision, ticket: Ticket, toLog: (outcome: Outcome) => AttemptRecord): void {
+    const recordAs = (outcome: Outcome): AttemptRecord => {
       const record = toLog(outcome);
       ticket.lastError = record.error;
       return record;
     };
-    if (decision.kind === "delivered") return this.#end(ticket, conclude("delivered"));
+    if (decision.kind === "delivered") return this.#end(ticket, recordAs("delivered"));
+    // What follows is decided by the configuration of now, not by that of when the request began.
+    const webhook = this.#inForce.webhooks.get(ticket.delivery.webhookId);
+    // Deleted while the request was under way: there is nobody left to wait for a further attempt, or to look at a dead letter.
+    if (webhook === undefined) return this.#end(ticket, recordAs("cancelled"));
     if (decision.kind === "dead") {
       ticket.isDead = true;
       ticket.holdsLane = webhook.onExhausted === "hold" && (ticket.isBarrier || laneKeys(ticket).length > 0);
-      return ticket.holdsLane ? this.#park(ticket, conclude("dead")) : this.#end(ticket, conclude("dead"));
+      return ticket.holdsLane ? this.#park(ticket, recordAs("dead")) : this.#end(ticket, recordAs("dead"));
     }
-    // Deleted while the request was under way: there is no further attempt to wait for.
-    if (!this.#inForce.webhooks.has(webhook.id)) return this.#end(ticket, conclude("cancelled"));
     ticket.dueAtMs = decision.kind === "retry" ? decision.dueAtMs : null;
-    this.#park(ticket, conclude("retry"));
+    this.#park(ticket, recordAs("retry"));
   }
 
   #cancel(ticket: Ticket): void {

@@ -12,7 +12,9 @@ export interface ReconsidererOptions {
   /** Its condition holds now: the request stands in the ticket. */
   readonly onDecided: (ticket: Ticket) => void;
   readonly report: (ticket: Ticket, record: AttemptRecord | null) => void;
-  /** A webhook's condition has not answered several times in a row, for the given reason; null: it does again. */
+  /** Webhooks that an earlier process has told of. */
+  readonly shown: Iterable<number>;
+  /** Nothing can be decided of a webhook several times in a row, for the given reason; null: it can again. */
   readonly onTrouble: (webhookId: number, reason: string | null) => void;
   /** A webhook may be asked again. */
   readonly onRoom: () => void;
@@ -36,11 +38,14 @@ export class Reconsiderer {
   readonly #waiting: Ticket[] = [];
   readonly #loads = new Map<number, number>();
   readonly #silent = new Map<number, Silence>();
+  /** Of whom trouble was told. */
+  readonly #shown: Set<number>;
   #isWorking = false;
   #isClosed = false;
 
   constructor(options: ReconsidererOptions) {
     this.#options = options;
+    this.#shown = new Set(options.shown);
   }
 
   /** How many undecided deliveries of a webhook it would take now. */
@@ -65,7 +70,7 @@ export class Reconsiderer {
     void this.#work();
   }
 
-  /** These webhooks were changed: their conditions may answer now. */
+  /** These webhooks were changed, or something of them was cancelled: what is undecided is asked again, if there is any. */
   forget(webhookIds: Iterable<number>): void {
     for (const id of webhookIds) this.#endSilence(id);
   }
@@ -145,15 +150,17 @@ export class Reconsiderer {
       Math.min(MIN_BACKOFF_MS * 2 ** (count - 1), MAX_BACKOFF_MS),
     );
     this.#silent.set(id, { count, reason, timer });
-    if (count === TROUBLE_AFTER) this.#options.onTrouble(id, reason);
+    if (count !== TROUBLE_AFTER) return;
+    this.#shown.add(id);
+    this.#options.onTrouble(id, reason);
   }
 
   #endSilence(id: number): void {
+    if (this.#shown.delete(id)) this.#options.onTrouble(id, null);
     const silence = this.#silent.get(id);
     if (silence === undefined) return;
     this.#silent.delete(id);
     if (silence.timer !== null) clearTimeout(silence.timer);
-    if (silence.count >= TROUBLE_AFTER) this.#options.onTrouble(id, null);
     this.#options.onRoom();
   }
 }

@@ -4,7 +4,7 @@ import { cancelledRows } from "./cancelled-rows.ts";
 import type { ConfigurationEffect } from "./checkpoint-plan.ts";
 
 /**
- * Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each.
+ * Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each, and their replays end.
  * @param busy deliveries of the queue whose end this process records itself
  */
 export async function applyConfiguration(
@@ -21,6 +21,12 @@ export async function applyConfiguration(
       .execute();
   }
   if (removed.length === 0) return [];
+  await sql`
+    with stopped as (
+      update walhook.replay_state set state = 'stopped', ended_at = now()
+      where webhook_id = any(${removed}::integer[]) and state in ('new', 'running') returning replay_id
+    )
+    delete from walhook.replay_item i using stopped where i.replay_id = stopped.replay_id`.execute(trx);
   await trx
     .deleteFrom("walhook.webhook_in_force")
     .where("webhook_id", "=", sql<number>`any(${removed})`)

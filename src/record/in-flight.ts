@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import { readBlocked, type WebhookStates } from "../db/webhook-states.ts";
+import { readBlocked, readUndecided, type WebhookStates } from "../db/webhook-states.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
@@ -85,6 +85,7 @@ export class InFlight {
     parkedCount: ParkedCount,
     blocked: ReadonlyMap<number, string>,
     health: ReadonlyMap<number, Health>,
+    undecided: readonly number[],
   ) {
     const { settings, transport, inForce, db, states, onFailure, epoch } = options;
     this.#options = options;
@@ -120,6 +121,7 @@ export class InFlight {
         else this.#report(this.#lanes.park(ticket)[0] ?? ticket, null);
       },
       report: (ticket, record) => this.#report(ticket, record),
+      shown: undecided,
       onTrouble: (webhookId, reason) => states.show(webhookId, reason === null ? "ok" : "undecided", reason),
       onRoom: () => this.wake(),
       onFailure,
@@ -145,7 +147,10 @@ export class InFlight {
     const { db, states, inForce } = options;
     // What a new slot starts with never came through the stream.
     showInvalid(states, inForce, inForce.webhooks.keys());
-    return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db));
+    const undecided = await readUndecided(db);
+    for (const { webhookId, isWaiting } of undecided) if (!isWaiting) states.show(webhookId, "ok", null);
+    const waiting = undecided.filter(({ isWaiting }) => isWaiting).map(({ webhookId }) => webhookId);
+    return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db), waiting);
   }
 
   /** The webhooks in force for what is sent now. */
@@ -207,7 +212,10 @@ export class InFlight {
 
   /** These have become durable: what was cancelled is gone. */
   applied(effects: readonly ConfigurationEffect[]): void {
-    for (const { repairs } of effects) this.#cancellations.applied(repairs);
+    for (const { repairs } of effects) {
+      this.#cancellations.applied(repairs);
+      this.#reconsiderer.forget(repairs.map(({ webhookId }) => webhookId));
+    }
     this.wake();
   }
 

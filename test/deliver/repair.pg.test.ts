@@ -212,6 +212,18 @@ describe("walhook.replay", () => {
     expect(system.received("w").length).toBeLessThan(800);
   });
 
+  it("ends with its webhook", async () => {
+    await system.webhook("w", "orders", "after_insert");
+    await system.startBridge();
+    await system.app("insert into orders select n, 'n' || n from generate_series(1, 200) n");
+    await system.settled();
+    await system.admin("select walhook.replay('w', outcome => 'delivered', rate => 5, dry_run => false)");
+    await eventually(() => system.received("w").length > 201);
+    await system.admin("delete from walhook.webhook where name = 'w'");
+    await eventually(async () => (await replayed())[0]?.["state"] === "stopped");
+    expect(await system.look("select from walhook.replay_item")).toEqual([]);
+  });
+
   it("is refused to who could not be the webhook's author", async () => {
     await system.webhook("w", "orders", "after_insert");
     await system.app(`revoke select on orders from "${system.roles.admin}"`);
