@@ -2,6 +2,7 @@ import { concatMap, map, type Observable, Subscription } from "rxjs";
 import type { BridgeSettings } from "./bridge-settings.ts";
 import { readBridgeSlot, requireUnmoved } from "./slot/bridge-slot.ts";
 import { connectionConfig } from "./db/connection.ts";
+import { requireEncoding } from "./db/encoding.ts";
 import { PublicationWatch } from "./slot/publication-watch.ts";
 import { PUBLICATIONS } from "./slot/publications.ts";
 import type { Connections } from "./db/bounded-pool.ts";
@@ -69,6 +70,7 @@ export interface Session {
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { settings, main, slow, transport, onAttempt, former, onTenure } = options;
   const { pool, db } = main;
+  await requireEncoding(pool);
   const slot = await readBridgeSlot(pool);
   if (former !== null && slot.epoch > former.epoch) throw fencedError(slot.epoch, former.epoch);
   const stream = await openReplication({

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { connect, displayUrl } from "../db/connection.ts";
 import { ensureBridgeSlot, type EnsuredSlot } from "../slot/create-bridge-slot.ts";
+import { requireEncoding } from "../db/encoding.ts";
 import { migrate } from "../db/migrate.ts";
 import { restorePublications } from "../slot/restore-publications.ts";
 import { EXIT_CODES, explain, INSTALL_HINT } from "../errors.ts";
@@ -42,6 +43,7 @@ export const install: Command = {
         context.print(`${server.what}. ${server.remedy}`);
         return EXIT_CODES.database;
       }
+      await requireEncoding(client);
       for (const line of await migrate(client)) {
         // That a role is missing was said once; what it would have been granted is of no interest then.
         if (!line.includes(": skipped grant")) context.print(line);

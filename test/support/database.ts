@@ -20,13 +20,16 @@ export interface TestDatabase {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Makes an empty database, named after `label` and a random part. */
-export async function createDatabase(label = "test"): Promise<TestDatabase> {
+/**
+ * Makes an empty database, named after `label` and a random part.
+ * @param options what CREATE DATABASE says besides the name
+ */
+export async function createDatabase(label = "test", options = ""): Promise<TestDatabase> {
   const port = inject("postgresPorts")[Number(process.env["VITEST_POOL_ID"] ?? 1) - 1];
   if (port === undefined) throw new Error(`no server for worker ${process.env["VITEST_POOL_ID"]}`);
   const name = `${label}_${randomBytes(4).toString("hex")}`;
   const urlOf = (database: string, role: string): string => `postgresql://${role}@127.0.0.1:${port}/${database}`;
-  await withClient(urlOf("postgres", "postgres"), (client) => client.query(`create database "${name}"`));
+  await withClient(urlOf("postgres", "postgres"), (client) => client.query(`create database "${name}" ${options}`));
   const pool = createPool(urlOf(name, "postgres"));
   const clients: pg.Client[] = [];
   const drop = async (): Promise<void> => {

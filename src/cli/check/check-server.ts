@@ -1,3 +1,4 @@
+import { ENCODING_HINT, storesAnyText } from "../../db/encoding.ts";
 import { ok, problem, warning, type Finding } from "./finding.ts";
 import type { ServerFacts } from "./server-facts.ts";
 
@@ -15,6 +16,7 @@ export function checkServer(facts: ServerFacts, hasSlot: boolean, isSlotActive: 
   return [
     version(facts),
     walLevel(facts),
+    encoding(facts),
     slots(facts, hasSlot),
     senders(facts, isSlotActive),
     rights(facts),
@@ -42,6 +44,11 @@ function walLevel({ walLevel: level }: ServerFacts): Finding {
     "As a superuser: ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL " +
       "(managed services: rds.logical_replication, cloudsql.logical_decoding, or the server's parameters).",
   );
+}
+
+function encoding({ encoding: found }: ServerFacts): Finding {
+  if (storesAnyText(found)) return ok("encoding", found);
+  return problem("encoding", `${found}: it cannot store every text that a receiver answers`, ENCODING_HINT);
 }
 
 function slots(facts: ServerFacts, hasSlot: boolean): Finding {

@@ -5,6 +5,8 @@ export interface ServerFacts {
   readonly versionNumber: number;
   readonly isInRecovery: boolean;
   readonly walLevel: string;
+  /** Of the database, as Postgres names it. */
+  readonly encoding: string;
   readonly maxReplicationSlots: number;
   readonly usedReplicationSlots: number;
   readonly maxWalSenders: number;
@@ -25,6 +27,7 @@ const SERVER_FACTS = `
     current_setting('server_version_num')::integer as "versionNumber",
     pg_is_in_recovery() as "isInRecovery",
     current_setting('wal_level') as "walLevel",
+    current_setting('server_encoding') as encoding,
     current_setting('max_replication_slots')::integer as "maxReplicationSlots",
     (select count(*)::integer from pg_catalog.pg_replication_slots) as "usedReplicationSlots",
     current_setting('max_wal_senders')::integer as "maxWalSenders",

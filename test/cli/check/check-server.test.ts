@@ -7,6 +7,7 @@ const GOOD: ServerFacts = {
   versionNumber: 180_004,
   isInRecovery: false,
   walLevel: "logical",
+  encoding: "UTF8",
   maxReplicationSlots: 10,
   usedReplicationSlots: 1,
   maxWalSenders: 10,
@@ -33,6 +34,7 @@ describe("checkServer", () => {
   test("every finding that is not ok has a remedy", () => {
     const bad = {
       walLevel: "replica",
+      encoding: "LATIN1",
       canReplicate: false,
       maxSlotWalKeepMb: -1,
       clockSkewMs: -9000,
