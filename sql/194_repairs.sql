@@ -201,6 +201,17 @@ delete from walhook.replay_item i using stopped where i.replay_id = stopped.repl
 comment on column walhook.replay_state.state is
   'new: not begun; running; done: all are in the queue or beyond; stopped: by walhook.stop_replay, or since its webhook was deleted; failed: see error.';
 
+do $$
+declare
+  relation text;
+begin
+  foreach relation in array array['webhook_request_log', 'log_figures', 'slowest'] loop
+    execute format('comment on column walhook.%I.outcome is %L', relation,
+      'delivered, retry (another attempt follows), dead (given up), blocked (address not allowed), cancelled (its webhook was deleted, or somebody cancelled or expunged it: see error), '
+      'undecidable (the WAL does not carry a value it needs), error.');
+  end loop;
+end $$;
+
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
 revoke all on function walhook.require_table(text), walhook.docname_of_webhook(integer, text) from public;

@@ -1,7 +1,7 @@
 /** `retry`: the same attempt can succeed later. `fatal`: somebody must act first. */
 export type ErrorKind = "retry" | "fatal";
 
-/** One known cause of an error: how it is called, whether waiting helps, and what to do. */
+/** One known cause of an error: its name, whether waiting helps, and what to do. */
 export interface ErrorCause {
   readonly code: string;
   readonly kind: ErrorKind;

@@ -22,7 +22,7 @@ import { Parts } from "./parts.ts";
 import { Answerer } from "./preview/answerer.ts";
 import { readMessageKey } from "./preview/signed-message.ts";
 import { fencedError, showStopped, takeOver } from "./record/bridge-row.ts";
-import { LogPartitions } from "./record/log-partitions.ts";
+import { LogMaintenance } from "./record/log-maintenance.ts";
 import type { Durable } from "./record/recorder.ts";
 import { UnusedConditions } from "./record/unused-conditions.ts";
 import { deliveryIds } from "./render/delivery-id.ts";
@@ -97,7 +97,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       parts,
     );
     parts.keep(new PublicationWatch(pool, slot.walLsn, onFailure)).start();
-    parts.keep(new LogPartitions(slow.db, settings)).start();
+    parts.keep(new LogMaintenance(slow.db, settings)).start();
     parts.keep(new UnusedConditions(slow.db)).start();
     const leaves = parts.keep(new LeafIdentities(db));
     const answerer = parts.keep(

@@ -27,6 +27,7 @@ const COMMON = [
   "deferred.ts",
   "remember.ts",
   "to-microseconds.ts",
+  "poll.ts",
   "within.ts",
   "bridge-settings.ts",
 ];

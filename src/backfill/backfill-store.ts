@@ -244,7 +244,7 @@ export class BackfillStore {
   }
 }
 
-/** Whose it is that a reading failed: a condition may raise any code, so the connection is asked. */
+/** Decides who is to blame for a failed reading: a condition may raise any SQLSTATE, so the connection itself is asked. */
 async function judged(client: pg.PoolClient, error: Error): Promise<Error> {
   try {
     await client.query("rollback");

@@ -152,7 +152,7 @@ export class Courier {
     if (desk.isIdle(nowMs)) this.#desks.delete(desk.webhookId);
   }
 
-  /** Who may not has a request of its own under way, whose end asks again. */
+  /** A webhook that may not open one has a request under way, whose end asks again. */
   #mayOpen(desk: Desk): boolean {
     const open = { inAll: this.#sending, own: desk.sending, webhooks: this.#desks.size };
     return mayOpen(open, this.#options.maxOpenRequests);

@@ -8,9 +8,9 @@ export interface OpenRequests {
 }
 
 /**
- * Whether one more request may be opened. Up to `max` in all whoever wants may; beyond it each webhook still has its
- * share of `max`, at least one request. So webhooks whose receivers hang, however many, keep no other one waiting, and there are
- * never more than twice `max`, or `max` and one for each webhook.
+ * Whether one more request may be opened. Below `max` in all any webhook may open one; above it each webhook still has
+ * its share of `max`, at least one request. So webhooks whose receivers hang, however many, keep no other one waiting, and there
+ * are never more than twice `max`, or `max` and one for each webhook.
  */
 export function mayOpen({ inAll, own, webhooks }: OpenRequests, max: number): boolean {
   return inAll < max || own < Math.max(1, Math.floor(max / webhooks));

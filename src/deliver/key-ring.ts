@@ -53,7 +53,7 @@ export class KeyRing {
 
   /**
    * Reads the references of these webhooks again; those of others are forgotten. Never rejects.
-   * @returns whether anything is another than before
+   * @returns whether any secret has changed
    */
   async refresh(webhooks: Iterable<Signing>): Promise<boolean> {
     const wanted = new Set<string>();

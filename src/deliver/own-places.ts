@@ -74,7 +74,7 @@ interface Place {
   readonly port: number;
 }
 
-/** What the driver makes of a connection string and `PGHOST`, `PGPORT`; null where it makes nothing of it, nor will connect. */
+/** Host and port as the driver reads them from a connection string, `PGHOST` and `PGPORT`; null where it cannot, and so will not connect. */
 function placeOf(url: string): Place | null {
   try {
     const { host, port } = new pg.Client(connectionConfig(url, "walhook"));

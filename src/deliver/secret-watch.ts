@@ -3,6 +3,7 @@ import type { Database } from "../db/schema.ts";
 import type { WithoutRights } from "../match/match.ts";
 import type { WebhookStates } from "../db/webhook-states.ts";
 import type { Webhook } from "../match/webhook.ts";
+import { Poll } from "../poll.ts";
 import type { KeyRing } from "./key-ring.ts";
 
 const EVERY_MS = 1_000;
@@ -28,35 +29,26 @@ export class SecretWatch {
   readonly #options: SecretWatchOptions;
   /** The reasons that stand in `walhook.webhook_state`, by webhook number. */
   readonly #shown = new Map<number, string>();
-  #timer: NodeJS.Timeout | null = null;
-  #isClosed = false;
-  #looking: Promise<void> = Promise.resolve();
+  readonly #poll: Poll;
 
   constructor(options: SecretWatchOptions) {
     this.#options = options;
+    this.#poll = new Poll(
+      () => this.#look(),
+      () => EVERY_MS,
+      options.onFailure,
+    );
   }
 
   /** Looks once, and from then on every second. */
   async start(): Promise<void> {
     await this.#look();
     await this.#clearOld();
-    this.#schedule();
+    this.#poll.start();
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#looking;
-  }
-
-  #schedule(): void {
-    if (this.#isClosed) return;
-    this.#timer = setTimeout(() => {
-      this.#looking = this.#look().then(
-        () => this.#schedule(),
-        (error: unknown) => this.#isClosed || this.#options.onFailure(error),
-      ) as Promise<void>;
-    }, EVERY_MS);
+  close(): Promise<void> {
+    return this.#poll.close();
   }
 
   async #look(): Promise<void> {

@@ -6,17 +6,17 @@ import { isBroken, ofBoolean, ofError, ofLoss, ofStale, ofText, TIMEOUT } from "
 /** After so many questions in a row without an answer in time a condition is no longer asked with live batches. */
 const SUSPEND_AFTER = 3;
 /** The share of the timeout that the statement for all may take; the rest is for asking one by one. */
-const TOGETHER = 0.4;
+const TOGETHER_SHARE = 0.4;
 /** The share that a condition gets which did not answer, or failed, the last time. */
-const TO_SUSPECTS = 0.2;
+const SUSPECTS_SHARE = 0.2;
 /** How many are asked side by side, each on a connection of its own, when the statement for all failed. */
-const AT_ONCE = 8;
+const MAX_CONCURRENT = 8;
 /** Kept open between questions: one for live ones, one for parked ones. */
-const MOST_IDLE = 2;
+const MAX_IDLE_SESSIONS = 2;
 /** A SELECT list has at most 1,664 columns, and one bad row makes its whole statement be asked again. */
-const MOST_TOGETHER = 200;
+const MAX_QUESTIONS_PER_STATEMENT = 200;
 /** Rows of all questions in a statement: 0.5 to 0.7 µs each, besides 75 µs a question. */
-const MOST_ROWS_TOGETHER = 10_000;
+const MAX_ROWS_PER_STATEMENT = 10_000;
 
 /**
  * Asks conditions of Postgres, all in one statement. One bad row harms only itself, and a slow condition delays
@@ -46,20 +46,24 @@ export class Conditions {
    * reached: then nothing is decided, and the same questions may be asked again.
    */
   async ask(questions: readonly Question[]): Promise<readonly (readonly Verdict[])[]> {
-    const deadline = performance.now() + this.#timeoutMs;
+    const deadlineMs = performance.now() + this.#timeoutMs;
     const verdicts = new Map<Question, readonly Verdict[]>();
     const suspects: Question[] = [];
     const trusted: Question[] = [];
     for (const question of questions) {
       const timeouts = this.#timeouts.get(question.functionName) ?? 0;
-      if (timeouts >= SUSPEND_AFTER || question.event.length === 0) verdicts.set(question, all(question, TIMEOUT));
+      if (timeouts >= SUSPEND_AFTER || question.event.length === 0)
+        verdicts.set(question, sameForAll(question, TIMEOUT));
       else if (timeouts > 0 || this.#failing.has(question.functionName)) suspects.push(question);
       else trusted.push(question);
     }
     // Whoever was late before gets less of the time of those who were not.
-    const impatience = performance.now() + this.#timeoutMs * TO_SUSPECTS;
-    await Promise.all([this.#askTogether(trusted, deadline, verdicts), this.#askEach(suspects, impatience, verdicts)]);
-    return questions.map((question) => verdicts.get(question) ?? all(question, TIMEOUT));
+    const suspectsDeadlineMs = performance.now() + this.#timeoutMs * SUSPECTS_SHARE;
+    await Promise.all([
+      this.#askTogether(trusted, deadlineMs, verdicts),
+      this.#askEach(suspects, suspectsDeadlineMs, verdicts),
+    ]);
+    return questions.map((question) => verdicts.get(question) ?? sameForAll(question, TIMEOUT));
   }
 
   /** One row, on a connection of its own; an answer in time ends the condition's suspension. */
@@ -80,50 +84,50 @@ export class Conditions {
 
   async #askTogether(
     questions: readonly Question[],
-    deadline: number,
+    deadlineMs: number,
     verdicts: Map<Question, readonly Verdict[]>,
   ): Promise<void> {
     const toAskEach: Question[] = [];
     const batches = inBatches(questions);
     // Statements that answer are no delay but work; those after one that did not share what is left.
-    let withinMs = this.#timeoutMs * TOGETHER;
+    let withinMs = this.#timeoutMs * TOGETHER_SHARE;
     for (const asked of batches) {
       if (asked.length === 1) toAskEach.push(...asked);
       else {
         const reply = await this.#run<boolean | null>("ask", asked, withinMs);
         if (reply.kind === "answers") {
-          asked.forEach((question, q) => verdicts.set(question, this.#understand(question, reply.answers[q])));
+          asked.forEach((question, q) => verdicts.set(question, this.#accept(question, reply.answers[q])));
         } else {
           toAskEach.push(...asked);
-          withinMs = (this.#timeoutMs * TOGETHER) / batches.length;
+          withinMs = (this.#timeoutMs * TOGETHER_SHARE) / batches.length;
         }
       }
     }
-    await this.#askEach(toAskEach, deadline, verdicts);
+    await this.#askEach(toAskEach, deadlineMs, verdicts);
   }
 
   async #askEach(
     questions: readonly Question[],
-    deadline: number,
+    deadlineMs: number,
     verdicts: Map<Question, readonly Verdict[]>,
   ): Promise<void> {
-    for (let from = 0; from < questions.length; from += AT_ONCE) {
-      const groupsLeft = Math.ceil((questions.length - from) / AT_ONCE);
+    for (let from = 0; from < questions.length; from += MAX_CONCURRENT) {
+      const groupsLeft = Math.ceil((questions.length - from) / MAX_CONCURRENT);
       const now = performance.now();
-      const groupDeadline = now + (deadline - now) / groupsLeft;
+      const groupDeadlineMs = now + (deadlineMs - now) / groupsLeft;
       await Promise.all(
         questions
-          .slice(from, from + AT_ONCE)
-          .map(async (question) => verdicts.set(question, await this.#askAlone(question, groupDeadline))),
+          .slice(from, from + MAX_CONCURRENT)
+          .map(async (question) => verdicts.set(question, await this.#askAlone(question, groupDeadlineMs))),
       );
     }
   }
 
-  async #askAlone(question: Question, deadline: number): Promise<readonly Verdict[]> {
-    const reply = await this.#runAlone<boolean | null>("ask", question, deadline);
+  async #askAlone(question: Question, deadlineMs: number): Promise<readonly Verdict[]> {
+    const reply = await this.#runAlone<boolean | null>("ask", question, deadlineMs);
     switch (reply.kind) {
       case "answers":
-        return this.#understand(question, reply.answers[0]);
+        return this.#accept(question, reply.answers[0]);
       case "timeout":
         return this.#unanswered(question, TIMEOUT);
       case "lost":
@@ -131,19 +135,19 @@ export class Conditions {
       case "error":
         this.#failing.add(question.functionName);
         // No other row would be answered either; a single row has nobody to be told apart from.
-        if (isBroken(reply.sqlState)) return all(question, ofError(reply.sqlState, reply.message));
-        return this.#askRows(question, deadline);
+        if (isBroken(reply.sqlState)) return sameForAll(question, ofError(reply.sqlState, reply.message));
+        return this.#askRows(question, deadlineMs);
       default:
         return reply satisfies never;
     }
   }
 
   /** The batch gave no answers: row by row it shows which one is to blame. */
-  async #askRows(question: Question, deadline: number): Promise<readonly Verdict[]> {
-    const reply = await this.#runAlone<string>("ask_rows", question, deadline);
+  async #askRows(question: Question, deadlineMs: number): Promise<readonly Verdict[]> {
+    const reply = await this.#runAlone<string>("ask_rows", question, deadlineMs);
     if (reply.kind === "timeout") return this.#unanswered(question, TIMEOUT);
     if (reply.kind === "lost") return this.#unanswered(question, ofLoss(reply.message));
-    if (reply.kind === "error") return all(question, ofError(reply.sqlState, reply.message));
+    if (reply.kind === "error") return sameForAll(question, ofError(reply.sqlState, reply.message));
     this.#timeouts.delete(question.functionName);
     const verdicts = question.event.map((_, row) => ofText(reply.answers[0]?.[row]));
     if (!verdicts.some(({ kind }) => kind === "error")) return verdicts;
@@ -153,7 +157,7 @@ export class Conditions {
       : verdicts;
   }
 
-  #understand({ functionName }: Question, answers: readonly (boolean | null)[] = []): readonly Verdict[] {
+  #accept({ functionName }: Question, answers: readonly (boolean | null)[] = []): readonly Verdict[] {
     this.#timeouts.delete(functionName);
     this.#failing.delete(functionName);
     return answers.map(ofBoolean);
@@ -161,19 +165,19 @@ export class Conditions {
 
   #unanswered(question: Question, verdict: Verdict): readonly Verdict[] {
     this.#timeouts.set(question.functionName, (this.#timeouts.get(question.functionName) ?? 0) + 1);
-    return all(question, verdict);
+    return sameForAll(question, verdict);
   }
 
   /**
    * A connection that ends may have been ended by anybody, so the question is asked once more, on a new one; if that ends as well, the
    * condition does it. Rejects where no new one can be had: then it is the database that is gone.
    */
-  async #runAlone<T>(asker: "ask" | "ask_rows", question: Question, deadline: number): Promise<Reply<readonly T[]>> {
-    const reply = await this.#run<T>(asker, [question], deadline - performance.now());
+  async #runAlone<T>(asker: "ask" | "ask_rows", question: Question, deadlineMs: number): Promise<Reply<readonly T[]>> {
+    const reply = await this.#run<T>(asker, [question], deadlineMs - performance.now());
     if (reply.kind !== "lost") return reply;
     // Others that lie idle may have met the same end.
     for (const session of this.#idle.splice(0)) void session.close();
-    return this.#run<T>(asker, [question], deadline - performance.now());
+    return this.#run<T>(asker, [question], deadlineMs - performance.now());
   }
 
   #run<T>(asker: "ask" | "ask_rows", questions: readonly Question[], withinMs: number): Promise<Reply<readonly T[]>> {
@@ -189,7 +193,7 @@ export class Conditions {
     try {
       return await use(session);
     } finally {
-      if (this.#isClosed || this.#idle.length >= MOST_IDLE) void session.close();
+      if (this.#isClosed || this.#idle.length >= MAX_IDLE_SESSIONS) void session.close();
       else if (session.isUsable) this.#idle.push(session);
     }
   }
@@ -201,7 +205,7 @@ function inBatches(questions: readonly Question[]): readonly (readonly Question[
   for (const question of questions) {
     const last = batches.at(-1);
     rows += question.event.length;
-    if (last === undefined || last.length >= MOST_TOGETHER || rows > MOST_ROWS_TOGETHER) {
+    if (last === undefined || last.length >= MAX_QUESTIONS_PER_STATEMENT || rows > MAX_ROWS_PER_STATEMENT) {
       batches.push([question]);
       rows = question.event.length;
     } else last.push(question);
@@ -209,6 +213,6 @@ function inBatches(questions: readonly Question[]): readonly (readonly Question[
   return batches;
 }
 
-function all({ event }: Question, verdict: Verdict): readonly Verdict[] {
+function sameForAll({ event }: Question, verdict: Verdict): readonly Verdict[] {
   return event.map(() => verdict);
 }

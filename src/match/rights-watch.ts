@@ -1,6 +1,7 @@
 import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import type { WebhookStates } from "../db/webhook-states.ts";
+import { Poll } from "../poll.ts";
 import type { WithoutRights } from "./match.ts";
 
 const EVERY_MS = 1_000;
@@ -15,17 +16,18 @@ export class RightsWatch {
   readonly #db: Kysely<Database>;
   readonly #states: WebhookStates;
   readonly #onChange: () => void;
-  readonly #onFailure: (error: unknown) => void;
   #withoutRights: WithoutRights = new Map();
-  #timer: NodeJS.Timeout | null = null;
-  #isClosed = false;
-  #asking: Promise<void> = Promise.resolve();
+  readonly #poll: Poll;
 
   constructor(db: Kysely<Database>, states: WebhookStates, onChange: () => void, onFailure: (error: unknown) => void) {
     this.#db = db;
     this.#states = states;
     this.#onChange = onChange;
-    this.#onFailure = onFailure;
+    this.#poll = new Poll(
+      () => this.#ask(),
+      (tookMs) => Math.max(EVERY_MS, PAUSE_TIMES * tookMs),
+      onFailure,
+    );
   }
 
   /** As of the last look. */
@@ -36,27 +38,11 @@ export class RightsWatch {
   /** Asks once, and from then on every second. */
   async start(): Promise<void> {
     await this.#ask();
-    this.#schedule();
+    this.#poll.start();
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#asking;
-  }
-
-  #schedule(pauseMs = 0): void {
-    if (this.#isClosed) return;
-    this.#timer = setTimeout(
-      () => {
-        const startedAt = performance.now();
-        this.#asking = this.#ask().then(
-          () => this.#schedule(PAUSE_TIMES * (performance.now() - startedAt)),
-          (error: unknown) => this.#isClosed || this.#onFailure(error),
-        ) as Promise<void>;
-      },
-      Math.max(EVERY_MS, pauseMs),
-    );
+  close(): Promise<void> {
+    return this.#poll.close();
   }
 
   async #ask(): Promise<void> {

@@ -280,7 +280,7 @@ export class InFlight {
     if (record !== null) {
       this.tracker.record(ticket, record);
       this.#blocked.note(record);
-      // Of what did not fire nobody was told before either.
+      // An event that did not fire is not reported as activity.
       if (record.outcome !== "declined") this.#options.onAttempt(record);
     }
     if (ticket.cancelledBy !== null) this.#endCancelled(ticket);

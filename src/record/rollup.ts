@@ -19,7 +19,7 @@ export interface RollupRow {
   readonly requestBytes: number;
   /** Of the attempts' durations. */
   readonly duration: Histogram;
-  /** Of the times from commit to the end of the answer, of what was delivered; of replays it would say when somebody asked for them. */
+  /** Of the times from commit to the end of the response, of deliveries that succeeded; not of replays, where it would only say when somebody asked. */
   readonly receipt: Histogram;
 }
 

@@ -2,7 +2,7 @@ import type { WebhookStates } from "../db/webhook-states.ts";
 import type { InForce } from "../match/in-force.ts";
 import { templateProblem } from "../render/render.ts";
 
-/** Says of those of these webhooks whose template nothing can be rendered by, which the database could not check, that they are invalid. */
+/** Shows webhooks as `invalid` whose template cannot be rendered, which the database could not check. */
 export function showInvalid(states: WebhookStates, { webhooks }: InForce, webhookIds: Iterable<number>): void {
   for (const id of webhookIds) {
     const webhook = webhooks.get(id);

@@ -59,9 +59,9 @@ function toBreaker({ breaker, breaker_opened_at, breaker_until, breaker_openings
 }
 
 /**
- * Writes how these webhooks do, in a transaction of its own: whoever holds one of these rows must hold neither the cursor
- * nor the others, so where they cannot be written together each is by itself. A process that was taken over writes nothing. That a webhook is disabled is written, and taken back, where
- * its row is changed; a row of `walhook.alert` follows each change of `health`, by trigger.
+ * Writes how these webhooks do, in a transaction of its own: somebody's lock on one of these rows must delay neither the cursor
+ * nor the other rows, so where they cannot be written together, each is written alone. A process that was taken over writes nothing.
+ * That a webhook is disabled is written, and taken back, where its row is changed; a row of `walhook.alert` follows each change of `health`, by trigger.
  * @returns those that are still to be written
  */
 export async function writeHealth(

@@ -1,5 +1,6 @@
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
 import type { Queryable } from "../db/queryable.ts";
+import { Poll } from "../poll.ts";
 import { publicationGap } from "./find-gap.ts";
 import { PUBLICATION_PROBLEMS, type PublicationProblem } from "./gap-facts.ts";
 import { GapError } from "./gap.ts";
@@ -23,13 +24,10 @@ interface Look {
  */
 export class PublicationWatch {
   readonly #db: Queryable;
-  readonly #onGap: (error: unknown) => void;
-  /** Where the WAL ended at the look before the last good one: what was taken away was so after it. */
+  /** Where the WAL ended at the last look but one that found nothing missing: whatever is missing now was taken away after it. */
   #seenLsn: Lsn | null;
   #lastLsn: Lsn | null;
-  #timer: NodeJS.Timeout | null = null;
-  #isClosed = false;
-  #looking: Promise<void> = Promise.resolve();
+  readonly #poll: Poll;
 
   /**
    * @param seenLsn where the WAL ended when the publications were known to be whole
@@ -39,23 +37,19 @@ export class PublicationWatch {
     this.#db = db;
     this.#seenLsn = seenLsn;
     this.#lastLsn = seenLsn;
-    this.#onGap = onGap;
+    this.#poll = new Poll(
+      () => this.#look(),
+      () => EVERY_MS,
+      onGap,
+    );
   }
 
   start(): void {
-    if (this.#isClosed) return;
-    this.#timer = setTimeout(() => {
-      this.#looking = this.#look().then(
-        () => this.start(),
-        (error: unknown) => this.#isClosed || this.#onGap(error),
-      ) as Promise<void>;
-    }, EVERY_MS);
+    this.#poll.start();
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#looking;
+  close(): Promise<void> {
+    return this.#poll.close();
   }
 
   async #look(): Promise<void> {

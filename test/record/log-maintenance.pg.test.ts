@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { Kysely, PostgresDialect } from "kysely";
 import type { Database } from "../../src/db/schema.ts";
-import { LogPartitions } from "../../src/record/log-partitions.ts";
+import { LogMaintenance } from "../../src/record/log-maintenance.ts";
 import { createPool } from "../support/database.ts";
 import { startSystem, type System } from "../support/system.ts";
 
@@ -69,7 +69,7 @@ describe("the maintenance of a log that somebody reads and leaves a transaction 
     const pool = createPool(system.db.urlAs(system.roles.bridge));
     const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
     const retention = { retentionDays: 30, bodyRetentionDays: 30, maxLogBytes: 10 ** 12, rollupRetentionDays: 30 };
-    const partitions = new LogPartitions(db, retention, 50);
+    const partitions = new LogMaintenance(db, retention, 50);
     partitions.start();
     const isThere = async (): Promise<boolean> =>
       (await system.look("select from pg_class where relname = $1", [OLD])).length === 1;

@@ -9,14 +9,17 @@ const EVERY_MS = 3_600_000;
  * time, since a day's bodies may have been written anew in vain.
  */
 const AGAIN_MS = 60_000;
-/** As the functions say that a partition was in use, or this class that something failed. */
-const UNDONE = /next round|failed: /;
-
 /** How long the log keeps what. */
 export type Retention = Pick<
   BridgeSettings,
   "retentionDays" | "bodyRetentionDays" | "maxLogBytes" | "rollupRetentionDays"
 >;
+
+/** What a round did, in words, and whether it left something undone. */
+interface Round {
+  readonly words: string;
+  readonly isUndone: boolean;
+}
 
 /**
  * Makes the log's partitions days ahead and drops those past their time or beyond its size, takes old bodies out, and deletes what was
@@ -24,7 +27,7 @@ export type Retention = Pick<
  * failure never stops delivery: rows without a partition of their own go to the default partition, and the
  * next round tries again. What it did, or why it could not, stands in `walhook.bridge.maintenance`.
  */
-export class LogPartitions {
+export class LogMaintenance {
   readonly #db: Kysely<Database>;
   readonly #retention: Retention;
   readonly #againMs: number;
@@ -51,7 +54,7 @@ export class LogPartitions {
   }
 
   async #maintain(): Promise<void> {
-    const words = await this.#work();
+    const { words, isUndone } = await this.#work();
     // The same words again are no news, and an idle bridge writes nothing.
     await sql`
       update walhook.bridge set maintenance = ${words}, maintenance_at = now()
@@ -59,51 +62,59 @@ export class LogPartitions {
       .execute(this.#db)
       .catch(() => {});
     if (this.#isClosed) return;
-    this.#undone = UNDONE.test(words) ? this.#undone + 1 : 0;
+    this.#undone = isUndone ? this.#undone + 1 : 0;
     const waitMs = this.#undone === 0 ? EVERY_MS : Math.min(this.#againMs * 2 ** (this.#undone - 1), EVERY_MS);
     this.#timer = setTimeout(() => this.start(), waitMs);
     this.#timer.unref();
   }
 
-  /** What each step says. One that fails keeps none of the others from being done. */
-  async #work(): Promise<string> {
+  /** One step that fails keeps none of the others from being done. */
+  async #work(): Promise<Round> {
     const { retentionDays, bodyRetentionDays, maxLogBytes, rollupRetentionDays } = this.#retention;
     const said: string[] = [];
+    let isUndone = false;
     const step = async (name: string, work: () => Promise<readonly string[]>): Promise<void> => {
-      said.push(...(await work().catch((error: unknown) => [`${name} failed: ${(error as Error).message}`])));
+      try {
+        const words = await work();
+        said.push(...words);
+        isUndone ||= words.some(saysInUse);
+      } catch (error) {
+        said.push(`${name} failed: ${(error as Error).message}`);
+        isUndone = true;
+      }
     };
-    await step("adding partitions", () => this.#say(sql`select walhook.add_log_partitions(${DAYS_AHEAD}) as words`));
+    await step("adding partitions", () => this.#ask(sql`select walhook.add_log_partitions(${DAYS_AHEAD}) as words`));
     await step("dropping partitions", () =>
-      this.#say(
+      this.#ask(
         sql`select walhook.drop_log_partitions(make_interval(days => ${retentionDays}), ${maxLogBytes}::bigint) as words`,
       ),
     );
-    await step("taking bodies out", () => this.#thin(bodyRetentionDays));
+    await step("taking bodies out", () => this.#takeBodiesOut(bodyRetentionDays));
     await step("deleting what was counted and decided", () =>
-      this.#do(
+      this.#run(
         sql`select walhook.trim_rollup(make_interval(days => ${rollupRetentionDays})), walhook.trim_decisions()`,
       ),
     );
     // What a busy table kept from being restored when its last webhook went.
-    await step("restoring replica identities", () => this.#do(sql`select walhook.settle_replica_identities()`));
-    return said.join("; ");
+    await step("restoring replica identities", () => this.#run(sql`select walhook.settle_replica_identities()`));
+    return { words: said.join("; "), isUndone };
   }
 
-  async #say(question: RawBuilder<unknown>): Promise<readonly string[]> {
+  async #ask(question: RawBuilder<unknown>): Promise<readonly string[]> {
     const { rows } = await question.execute(this.#db);
     return (rows as readonly { readonly words: string }[]).map(({ words }) => words);
   }
 
-  async #do(work: RawBuilder<unknown>): Promise<readonly string[]> {
+  async #run(work: RawBuilder<unknown>): Promise<readonly string[]> {
     await work.execute(this.#db);
     return [];
   }
 
   /** One partition a statement, so that each is done by itself, until none is left or one is in use. */
-  async #thin(days: number): Promise<readonly string[]> {
+  async #takeBodiesOut(days: number): Promise<readonly string[]> {
     const done: string[] = [];
     while (!this.#isClosed) {
-      const [words = ""] = await this.#say(
+      const [words = ""] = await this.#ask(
         sql`select walhook.thin_log_partition(make_interval(days => ${days})) as words`,
       );
       if (words === "") break;
@@ -112,4 +123,9 @@ export class LogPartitions {
     }
     return done;
   }
+}
+
+/** How walhook.add_log_partitions, drop_log_partitions and thin_log_partition say that somebody had a partition in use. */
+function saysInUse(words: string): boolean {
+  return words.includes("next round");
 }
