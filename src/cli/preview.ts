@@ -132,7 +132,9 @@ async function answer(
       maxBodyBytes: config.maxBodyBytes,
       unsignedBecause: may_sign ? null : `not signed here: role ${role} may not read walhook.webhook_secret`,
     });
-    return await previewer.previewAll();
+    const previews: Previewed[] = [];
+    for await (const shown of previewer.previews()) previews.push(shown);
+    return previews;
   } finally {
     await conditions.close();
   }

@@ -21,6 +21,9 @@ type Message =
     }
   | { readonly kind: "test"; readonly token: string };
 
+/** What is answered to a preview. */
+type Answer = { readonly rows: readonly Previewed[] } | { readonly error: string };
+
 /** What waits for its turn; more are dropped, and whoever asked is told that the bridge is busy. */
 const MOST_WAITING = 100;
 const MOST_TESTS = 20;
@@ -117,14 +120,13 @@ export class Answerer {
       "select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms",
     );
     const waitsUntil = performance.now() + untilMs - clocks[0]!.ms;
-    const check = (characters: number): void => {
-      if (this.#isClosed || performance.now() > waitsUntil) throw new Error("nobody waits for the answer any more");
-      if (characters > MOST_CHARACTERS) throw new Error(`the bodies are too long for one answer; ${ASK_FOR_FEWER}`);
-    };
-    const answer = await this.#preview(question, check).then(
-      (rows) => ({ webhookId, rows }),
-      (error: unknown) => ({ webhookId, error: error instanceof Error ? error.message : String(error) }),
-    );
+    const isWaitedFor = (): boolean => !this.#isClosed && performance.now() <= waitsUntil;
+    if (!isWaitedFor()) return;
+    const found = await this.#preview(question, isWaitedFor).catch((error: unknown) => ({
+      error: error instanceof Error ? error.message : String(error),
+    }));
+    if (found === null) return;
+    const answer = { webhookId, ...found };
     await this.#options.pool.query("select walhook.answer_question($1, $2, $3)", [
       token,
       Math.trunc(untilMs),
@@ -136,12 +138,23 @@ export class Answerer {
     }, SWEEP_AFTER_MS).unref();
   }
 
-  async #preview(question: PreviewQuestion, check: (characters: number) => void): Promise<readonly Previewed[]> {
-    check(0);
-    if (question.rows.length > MOST_ROWS) {
-      throw new Error(`${question.rows.length} documents are asked about, at most ${MOST_ROWS}; ${ASK_FOR_FEWER}`);
+  /** Null: nobody waits for it any more. */
+  async #preview(question: PreviewQuestion, isWaitedFor: () => boolean): Promise<Answer | null> {
+    const asked = question.rows.length;
+    if (asked > MOST_ROWS) {
+      return { error: `${asked} documents are asked about, at most ${MOST_ROWS}; ${ASK_FOR_FEWER}` };
     }
-    return this.#with(question, (previewer) => previewer.previewAll(check));
+    return this.#with(question, async (previewer) => {
+      const rows: Previewed[] = [];
+      let characters = 0;
+      for await (const preview of previewer.previews()) {
+        rows.push(preview);
+        characters += preview.body?.length ?? 0;
+        if (characters > MOST_CHARACTERS) return { error: `the bodies are too long for one answer; ${ASK_FOR_FEWER}` };
+        if (!isWaitedFor()) return null;
+      }
+      return { rows };
+    });
   }
 
   async #clearUp(): Promise<void> {

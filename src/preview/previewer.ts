@@ -80,22 +80,13 @@ export class Previewer {
     return previewer;
   }
 
-  /**
-   * What would be sent for each document.
-   *
-   * @param check is told after each how many characters the bodies have so far, and throws where it is enough
-   */
-  async previewAll(check: (characters: number) => void = () => {}): Promise<readonly Previewed[]> {
-    const previews: Previewed[] = [];
-    let characters = 0;
+  /** What would be sent for each document, one after the other. */
+  async *previews(): AsyncGenerator<Previewed> {
     for (const row of this.#question.rows) {
-      const preview = await this.#preview(row);
-      previews.push(preview);
-      check((characters += preview.body?.length ?? 0));
+      yield await this.#preview(row);
       // Where no condition is asked nothing else would have its turn before the last one.
       await setImmediate();
     }
-    return previews;
   }
 
   async #preview(row: AskedRow): Promise<Previewed> {
