@@ -198,7 +198,7 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
   {
     sqlstate: "42883",
     message: /walhook/,
-    code: "not_installed",
+    code: "schema_too_old",
     kind: "fatal",
     what: "this database has an older schema of Walhook",
     hint: "Run `walhook install` with the same DATABASE_URL: it upgrades in place.",
@@ -206,7 +206,7 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
   {
     sqlstate: "42703",
     message: /bridge/,
-    code: "not_installed",
+    code: "schema_too_old",
     kind: "fatal",
     what: "this database has an older schema of Walhook",
     hint: "Run `walhook install` with the same DATABASE_URL: it upgrades in place.",

@@ -39,6 +39,7 @@ describe("classify", () => {
     ["53400", "all replication slots are in use", "slots_full"],
     ["42P01", 'relation "walhook.bridge" does not exist', "not_installed"],
     ["3F000", 'schema "walhook" does not exist', "not_installed"],
+    ["42883", "function walhook.ask(text) does not exist", "schema_too_old"],
     ["DEPTH_ZERO_SELF_SIGNED_CERT", "self-signed certificate", "certificate_refused"],
   ])("somebody must act after %s %s", (code, message, name) => {
     const result = classify(serverError(code, message));

@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { OPTION_SPECS } from "../config.ts";
-import { EXIT_CODES, WalhookError } from "../errors.ts";
+
 import type { Command } from "./command.ts";
+import { usageError } from "./input.ts";
 import { suggest } from "./suggest.ts";
 
 /** What the command line asks for. */
@@ -29,7 +30,10 @@ export function parseArguments(args: readonly string[], commands: readonly Comma
   }
   if (first === "--version" || first === "-V") return { kind: "version" };
   if (first.startsWith("-")) {
-    throw usage(`the first word must be a command, not ${first}`, `Put it behind the command: walhook run ${first} …`);
+    throw usageError(
+      `the first word must be a command, not ${first}`,
+      `Put it behind the command: walhook run ${first} …`,
+    );
   }
   const found = findCommand(first, rest, commands);
   return parseFlags(found.command, found.rest);
@@ -50,8 +54,8 @@ function findCommand(
   const isGroup = names.some((name) => name.startsWith(`${first} `));
   const typed = isGroup && second !== undefined && !second.startsWith("-") ? `${first} ${second}` : first;
   const group = names.filter((name) => name.startsWith(`${first} `));
-  if (isGroup && typed === first) throw usage(`"${first}" is half of a command`, `Commands: ${group.join(", ")}.`);
-  throw usage(`unknown command "${typed}"`, didYouMean(suggest(typed, names), `Commands: ${names.join(", ")}.`));
+  if (isGroup && typed === first) throw usageError(`"${first}" is half of a command`, `Commands: ${group.join(", ")}.`);
+  throw usageError(`unknown command "${typed}"`, didYouMean(suggest(typed, names), `Commands: ${names.join(", ")}.`));
 }
 
 function parseFlags(command: Command, args: readonly string[]): Request {
@@ -79,21 +83,21 @@ function parseFlags(command: Command, args: readonly string[]): Request {
       flags[command.operand.unit] = token.value;
       continue;
     }
-    if (token.kind === "positional") throw usage(`"${token.value}" is one word too many`, helpHint(command));
+    if (token.kind === "positional") throw usageError(`"${token.value}" is one word too many`, helpHint(command));
     if (token.kind === "option-terminator") continue;
     if (token.name === "help") return { kind: "help", command };
     if (switches.includes(token.name)) {
-      if (token.value !== undefined) throw usage(`--${token.name} takes no value`, helpHint(command));
+      if (token.value !== undefined) throw usageError(`--${token.name} takes no value`, helpHint(command));
       given.add(token.name);
     } else if (valued.includes(token.name)) {
       if (token.value === undefined || (token.value.startsWith("--") && !token.inlineValue)) {
-        throw usage(`--${token.name} needs a value`, helpHint(command));
+        throw usageError(`--${token.name} needs a value`, helpHint(command));
       }
-      if (token.name in flags) throw usage(`--${token.name} is given twice`, helpHint(command));
+      if (token.name in flags) throw usageError(`--${token.name} is given twice`, helpHint(command));
       flags[token.name] = token.value;
     } else {
       const nearest = suggest(token.name, [...valued, ...switches, "help"]);
-      throw usage(
+      throw usageError(
         `walhook ${command.name} knows no option ${token.rawName}`,
         didYouMean(nearest === null ? null : `--${nearest}`, helpHint(command)),
       );
@@ -108,8 +112,4 @@ function didYouMean(nearest: string | null, otherwise: string): string {
 
 function helpHint(command: Command): string {
   return `See walhook ${command.name} --help.`;
-}
-
-function usage(message: string, hint: string): WalhookError {
-  return new WalhookError(message, { code: "usage", exitCode: EXIT_CODES.usage, hint });
 }

@@ -55,7 +55,7 @@ export const health: Command = {
 };
 
 function describe(row: HealthRow | undefined): string {
-  if (row === undefined) return "walhook.bridge is empty: run `walhook install`";
+  if (row === undefined) return "walhook.bridge has no row: run `walhook install`";
   if (row.slot_name === null) return "no replication slot yet: run `walhook install`";
   const reader = row.is_active ? "read" : "not read by anybody";
   const error = [row.last_error, row.state === "gap" ? row.remedy : null].filter((text) => text !== null).join(". ");

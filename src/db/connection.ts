@@ -1,5 +1,5 @@
 import pg from "pg";
-import { explain, WalhookError } from "../errors.ts";
+import { EXIT_CODES, explain, WalhookError } from "../errors.ts";
 
 /** How long a new connection may take before the attempt counts as failed. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -81,7 +81,7 @@ function parseUrl(url: string): URL {
     // The text is not repeated: it may hold a password.
     throw new WalhookError("the connection string is not a URL", {
       code: "bad_database_url",
-      exitCode: 2,
+      exitCode: EXIT_CODES.usage,
       hint: "Write it as postgresql://role:password@host:5432/database (special characters percent-encoded).",
     });
   }
@@ -89,7 +89,7 @@ function parseUrl(url: string): URL {
   if (parsed.protocol !== "postgresql:" && parsed.protocol !== "postgres:") {
     throw new WalhookError(`the connection string begins with ${parsed.protocol}//, not postgresql://`, {
       code: "bad_database_url",
-      exitCode: 2,
+      exitCode: EXIT_CODES.usage,
       hint: "Write it as postgresql://role:password@host:5432/database.",
     });
   }
@@ -107,7 +107,7 @@ function withExplicitTls(url: URL): string {
   else if (mode !== "disable" && mode !== "verify-full" && mode !== "no-verify") {
     throw new WalhookError(`sslmode=${mode} is not known`, {
       code: "bad_database_url",
-      exitCode: 2,
+      exitCode: EXIT_CODES.usage,
       hint: "Use disable, no-verify, require or verify-full.",
     });
   }

@@ -112,7 +112,7 @@ async function readBridge(
   );
   const [row] = rows;
   if (row === undefined)
-    throw new WalhookError("walhook.bridge is empty", { code: "not_installed", hint: "Run `walhook install`." });
+    throw new WalhookError("walhook.bridge has no row", { code: "not_installed", hint: "Run `walhook install`." });
   return { slotName: row.slot_name, generation: row.slot_generation, databaseOid: row.oid };
 }
 
