@@ -1,6 +1,5 @@
 import { parseArgs } from "node:util";
 import { OPTION_SPECS } from "../config.ts";
-
 import type { Command } from "./command.ts";
 import { usageError } from "./input.ts";
 import { suggest } from "./suggest.ts";
