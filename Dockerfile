@@ -20,6 +20,6 @@ USER node
 # `walhook run` finishes its deliveries and its last checkpoint within 10 s of SIGTERM.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["node", "dist/cli/walhook.js", "health"]
-ENTRYPOINT ["node", "dist/cli/walhook.js"]
+  CMD ["node", "dist/cli/walhook.cjs", "health"]
+ENTRYPOINT ["node", "dist/cli/walhook.cjs"]
 CMD ["run"]

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const CLI = fileURLToPath(new URL("../dist/cli/walhook.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../dist/cli/walhook.cjs", import.meta.url));
 const STOP_WITHIN_MS = 12_000;
 const PID_FILE = "bridge.pid";
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+// Loaded by walhook.cts, which sees to the threads.
 import { main } from "./main.ts";
 
 // `walhook install | head` closes the pipe early: that is no error of ours.

@@ -1,8 +1,12 @@
-import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import type { LookupFunction, Socket } from "node:net";
 import { buildConnector } from "undici";
 import type { AddressGuard } from "./address-guard.ts";
 import { watchOpening, type Opening } from "./opening.ts";
+import { processLookup } from "./process-lookup.ts";
+import type { LookupAll } from "./shared-lookup.ts";
+
+/** From the first question about the name until the connection stands, TLS and all. */
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** The address of a request is not allowed. */
 export class BlockedAddressError extends Error {
@@ -14,27 +18,25 @@ export class BlockedAddressError extends Error {
   }
 }
 
-/** Looks a name up as `dns.lookup` does, all its addresses at once. */
-export type LookupAll = (
-  host: string,
-  options: {
-    readonly all: true;
-    readonly hints?: number | undefined;
-    readonly family?: number | "IPv4" | "IPv6" | undefined;
-  },
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void;
+export interface GuardedLookupOptions {
+  /** Null: an operator's proxy, which may be anywhere. */
+  readonly guard: AddressGuard | null;
+  readonly port: number;
+  readonly lookup?: LookupAll | undefined;
+  readonly patienceMs: number;
+}
 
 /**
- * A `lookup` for `net.connect` that gives only addresses which were judged. One that is refused refuses the name: who
- * controls it chooses which of its addresses is dialled.
+ * A `lookup` for `net.connect` that gives only addresses which were judged, at each connection anew, whoever it shares the
+ * lookup with. One that is refused refuses the name: who controls it chooses which of its addresses is dialled.
  */
-export function guardedLookup(guard: AddressGuard, port: number, lookup: LookupAll = systemLookup): LookupFunction {
+export function guardedLookup(its: GuardedLookupOptions): LookupFunction {
+  const { guard, port, lookup = processLookup, patienceMs } = its;
   return (host, options, callback) => {
-    lookup(host, { ...options, all: true }, (error, addresses) => {
+    lookup(host, { ...options, all: true, patienceMs }, (error, addresses) => {
       if (error !== null) return callback(error, "");
       for (const { address } of addresses) {
-        const refusal = guard.refusal({ address, port, host });
+        const refusal = guard?.refusal({ address, port, host }) ?? null;
         if (refusal !== null) return callback(new BlockedAddressError(refusal), "");
       }
       if (options.all === true) return callback(null, addresses);
@@ -76,7 +78,11 @@ export interface ConnectOptions {
  */
 export function guardedConnector(origin: URL, { guard, lookup, tls }: ConnectOptions): GuardedConnector {
   const port = Number(origin.port) || (origin.protocol === "https:" ? 443 : 80);
-  const connect = buildConnector({ ...tls, lookup: guardedLookup(guard, port, lookup) }) as SocketConnector;
+  const connect = buildConnector({
+    ...tls,
+    timeout: CONNECT_TIMEOUT_MS,
+    lookup: guardedLookup({ guard, port, lookup, patienceMs: CONNECT_TIMEOUT_MS }),
+  }) as SocketConnector;
   return (options, callback) => {
     const refusal = guard.hostRefusal(options.hostname, port);
     if (refusal !== null) {

@@ -1,8 +1,9 @@
 import fetch, { FetchError, type Response } from "node-fetch";
-import { BlockedAddressError, guardedLookup, type LookupAll } from "./address-connect.ts";
+import { BlockedAddressError, guardedLookup } from "./address-connect.ts";
 import type { AddressGuard } from "./address-guard.ts";
 import { classifyFailure } from "./error-class.ts";
 import { ProxyError, RequestAgent } from "./request-agent.ts";
+import type { LookupAll } from "./shared-lookup.ts";
 import type { TlsOptions } from "./tls-profiles.ts";
 import { MAX_RESPONSE_BYTES, type TransportRequest, type TransportResult, type Trip } from "./transport.ts";
 
@@ -63,8 +64,13 @@ export class ProxyTransport {
         this.#guard.hostRefusal(url.hostname, portOf(url), true) ??
         (hop.isOperators ? null : this.#guard.hostRefusal(proxy.hostname, portOf(proxy)));
       if (refusal !== null) return fail(new BlockedAddressError(refusal));
-      const lookup = hop.isOperators ? undefined : guardedLookup(this.#guard, portOf(proxy), this.#lookup);
       const { timeoutMs } = request;
+      const lookup = guardedLookup({
+        guard: hop.isOperators ? null : this.#guard,
+        port: portOf(proxy),
+        lookup: this.#lookup,
+        patienceMs: timeoutMs,
+      });
       agent = new RequestAgent({ target: url, proxy, lookup, tls: hop.tls, timeoutMs, signal: deadline.signal });
       const headers = request.headers.filter(([name]) => name.toLowerCase() !== "accept-encoding");
       const response = await fetch(request.url, {

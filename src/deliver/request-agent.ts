@@ -29,22 +29,21 @@ export class RequestAgent extends ProxyAgent {
   constructor(options: {
     readonly target: URL;
     readonly proxy: URL;
-    readonly lookup: LookupFunction | undefined;
+    readonly lookup: LookupFunction;
     readonly tls: TlsOptions;
     readonly timeoutMs: number;
     readonly signal: AbortSignal;
   }) {
     // What is between may wrap the error beyond recognition.
-    const lookup: LookupFunction | undefined =
-      options.lookup &&
-      ((host, how, callback) =>
-        options.lookup!(host, how, (error, ...found) => {
-          if (error instanceof BlockedAddressError) this.failure = error;
-          callback(error, ...found);
-        }));
+    const lookup: LookupFunction = (host, how, callback) =>
+      options.lookup(host, how, (error, ...found) => {
+        if (error instanceof BlockedAddressError) this.failure = error;
+        callback(error, ...found);
+      });
     super({
       ...options.tls,
-      ...(lookup === undefined ? {} : { lookup, socketOptions: { lookup } }),
+      lookup,
+      socketOptions: { lookup },
       timeout: options.timeoutMs,
       signal: options.signal,
       getProxyForUrl: () => options.proxy.href,

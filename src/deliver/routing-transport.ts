@@ -1,7 +1,7 @@
 import { deferred } from "../deferred.ts";
 import { classifyFailure } from "./error-class.ts";
 import type { AddressGuard } from "./address-guard.ts";
-import type { LookupAll } from "./address-connect.ts";
+import type { LookupAll } from "./shared-lookup.ts";
 import { ProxyChoice, type Hop } from "./proxy-choice.ts";
 import type { ProxyTransport } from "./proxy-transport.ts";
 import { TlsProfiles, type TlsMaterial } from "./tls-profiles.ts";

@@ -95,7 +95,7 @@ function bodiesDiffer(requests: readonly ReceivedRequest[]): readonly string[] {
 }
 
 function startBridge(system: System): ChildProcess {
-  return spawn(process.execPath, ["dist/cli/walhook.js", "run"], {
+  return spawn(process.execPath, ["dist/cli/walhook.cjs", "run"], {
     env: { ...process.env, DATABASE_URL: system.db.urlAs(system.roles.bridge) },
     stdio: ["ignore", "ignore", "inherit"],
   });

@@ -1,6 +1,6 @@
 import { createServer, isIP, type AddressInfo, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { LookupAll } from "../../src/deliver/address-connect.ts";
+import type { LookupAll } from "../../src/deliver/shared-lookup.ts";
 import { AddressGuard, NO_OWN_PLACES, type AddressPolicy } from "../../src/deliver/address-guard.ts";
 import type { TransportRequest, TransportResult } from "../../src/deliver/transport.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";

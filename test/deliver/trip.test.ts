@@ -1,7 +1,7 @@
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import { createServer, type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { LookupAll } from "../../src/deliver/address-connect.ts";
+import type { LookupAll } from "../../src/deliver/shared-lookup.ts";
 import { AddressGuard, NO_OWN_PLACES } from "../../src/deliver/address-guard.ts";
 import type { TransportResult } from "../../src/deliver/transport.ts";
 import { UndiciTransport } from "../../src/deliver/undici-transport.ts";

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { eventually } from "./eventually.ts";
 
-const CLI = fileURLToPath(new URL("../../dist/cli/walhook.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../dist/cli/walhook.cjs", import.meta.url));
 
 /** What a finished command said. */
 export interface CliResult {

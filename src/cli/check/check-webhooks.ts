@@ -1,6 +1,6 @@
 import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import { promisify } from "node:util";
-import type { LookupAll } from "../../deliver/address-connect.ts";
+import type { LookupAll } from "../../deliver/shared-lookup.ts";
 import type { AddressGuard } from "../../deliver/address-guard.ts";
 import { parseAddress } from "../../deliver/address-range.ts";
 import { environmentProxy, type Environment } from "../../deliver/environment-proxy.ts";

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkWebhooks } from "../../../src/cli/check/check-webhooks.ts";
 import type { Finding } from "../../../src/cli/check/finding.ts";
 import type { WebhookFacts } from "../../../src/cli/check/webhook-facts.ts";
-import type { LookupAll } from "../../../src/deliver/address-connect.ts";
+import type { LookupAll } from "../../../src/deliver/shared-lookup.ts";
 import { AddressGuard, NO_OWN_PLACES, type AddressPolicy } from "../../../src/deliver/address-guard.ts";
 import { KeyRing } from "../../../src/deliver/key-ring.ts";
 import { TlsProfiles } from "../../../src/deliver/tls-profiles.ts";
