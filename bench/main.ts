@@ -86,7 +86,7 @@ async function main(args: readonly string[]): Promise<number> {
     );
     try {
       const context: ScenarioContext = {
-        cli: resolve(String(values["cli"] ?? join(ROOT, "dist", "cli", "walhook.js"))),
+        cli: resolve(String(values["cli"] ?? join(ROOT, "dist", "cli", "walhook.cjs"))),
         option: (flag) => options[flag] ?? Number.NaN,
         note: (text) => process.stderr.write(`  ${new Date().toISOString().slice(11, 19)} ${text}\n`),
       };
@@ -168,7 +168,7 @@ all that is about speed; those marked by * only by their name.
   --out FILE   where the figures go as JSON (build/bench/<date>.json)
   --pg URL     a server to use, as superuser, instead of one of each scenario's own; makes and drops a database "bench"
   --charts FILE  measures nothing: draws charts and writes docs/benchmarks.md from a result; may be repeated
-  --cli FILE   another build of the command line than dist/cli/walhook.js
+  --cli FILE   another build of the command line than dist/cli/walhook.cjs
 
 ${scenarios.join("\n")}
 `;

@@ -22,7 +22,7 @@ export interface ScenarioOption {
 export interface ScenarioContext {
   /** The value of one of the scenario's options. */
   readonly option: (flag: string) => number;
-  /** The command line to run: `dist/cli/walhook.js`, or another build of it. */
+  /** The command line to run: `dist/cli/walhook.cjs`, or another build of it. */
   readonly cli: string;
   /** Tells whoever watches what happens now. */
   readonly note: (text: string) => void;

@@ -121,7 +121,7 @@ async function install(world: World): Promise<void> {
   await postgres.connect();
   await postgres.query(`create database ${DATABASE}`);
   await postgres.end();
-  await promisify(execFile)(process.execPath, [join(ROOT, "dist", "cli", "walhook.js"), "install"], {
+  await promisify(execFile)(process.execPath, [join(ROOT, "dist", "cli", "walhook.cjs"), "install"], {
     env: { PATH: process.env["PATH"], DATABASE_URL: world.url("postgres") },
   });
   const superuser = await world.connect("postgres");

@@ -9,7 +9,7 @@ import { ROOT } from "../root.ts";
 
 /** The module that changes the text of the bridge's files while they are loaded. */
 const PATCHING = fileURLToPath(new URL("./patching.js", import.meta.url));
-const CLI = join(ROOT, "dist", "cli", "walhook.js");
+const CLI = join(ROOT, "dist", "cli", "walhook.cjs");
 const LAST_LINES = 50;
 
 export interface BridgeProcessOptions {
