@@ -25,16 +25,18 @@ create or replace function walhook.docname_of_webhook(number integer, docname te
 as $$
 declare
   watched constant oid := (select w.doctype_oid from walhook.webhook w where w.id = number);
+  named text;
 begin
   -- As it stands in the queue it means that, also where the table has another key since, none, or is gone.
-  if docname is null or exists (select from walhook.webhook_queue q where q.webhook_id = number and q.docname = docname_of_webhook.docname)
-    or not exists (select from pg_class c where c.oid = watched) then
+  if docname is null or exists (select from walhook.webhook_queue q where q.webhook_id = number and q.docname = docname_of_webhook.docname) then
     return docname;
+  elsif exists (select from pg_class c where c.oid = watched) then
+    named := (select n.name from walhook.docname_as_logged(watched, docname) n);
   end if;
-  return coalesce((select n.name from walhook.docname_as_logged(watched, docname) n), docname);
+  return coalesce(named, case when walhook.is_short_name(docname) then docname else walhook.short_name(docname) end);
 end $$;
 comment on function walhook.docname_of_webhook(integer, text) is
-  'The name of a document as the queue and the log have it, see walhook.docname_as_logged; as it is where its table has no key, or is gone. Raises where it cannot be a name.';
+  'The name of a document as the queue and the log have it, see walhook.docname_as_logged; as it is, shortened where it is long, where its table has no key, or is gone. Raises where it cannot be a name.';
 
 create or replace function walhook.ask_for_repair(kind text, webhook text, docname text, delivery_id text) returns bigint
   language plpgsql security invoker set search_path = pg_catalog, pg_temp

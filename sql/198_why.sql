@@ -246,6 +246,11 @@ begin
    where i.indrelid = doctype_oid and i.indisprimary and k.place <= i.indnkeyatts;
   if keys.names is null then return; end if;
   key_columns := (select string_agg(quote_ident(n.name), ', ' order by n.place) from unnest(keys.names) with ordinality as n (name, place));
+  -- Taken from the log or the queue; nobody can tell the row by it.
+  if walhook.is_short_name(docname) then
+    name := docname;
+    return;
+  end if;
   begin
     if cardinality(keys.names) > 1 then
       texts := array(select e.value from jsonb_array_elements_text(docname::jsonb) with ordinality as e (value, n) order by e.n);
@@ -268,11 +273,11 @@ begin
           quote_literal((select '[' || string_agg(to_json(case when keys.types[e.n] ~ 'date' then '2026-01-31' when keys.are_texts[e.n] then 'DE' else e.n::text end)::text, ',' order by e.n) || ']'
                            from generate_subscripts(keys.names, 1) as e (n)))) end;
   end;
-  name := case when cardinality(keys.names) = 1 then texts[1]
-    else (select '[' || string_agg(to_json(t.value)::text, ',' order by t.n) || ']' from unnest(texts) with ordinality as t (value, n)) end;
+  name := walhook.short_name(case when cardinality(keys.names) = 1 then texts[1]
+    else (select '[' || string_agg(to_json(t.value)::text, ',' order by t.n) || ']' from unnest(texts) with ordinality as t (value, n)) end);
 end $$;
 comment on function walhook.docname_as_logged(oid, text) is
-  'A document''s name as the log has it (042 of an integer key is 42, and a JSON array has no blanks), with the key''s columns and the condition by which its row is found; all NULL where the table has no primary key. Raises where it cannot be a name.';
+  'A document''s name as the log has it (042 of an integer key is 42, a JSON array has no blanks, and a long name is shortened, see walhook.short_name), with the key''s columns and the condition by which its row is found, NULL where the name given is a shortened one; all NULL where the table has no primary key. Raises where it cannot be a name.';
 
 -- walhook.why ----------------------------------------------------------------------------------------------------------------
 
@@ -377,7 +382,7 @@ begin
         named, named);
     else
       newest := (select max(h.commit_time) from walhook.document_history h where h.doctype_oid = watched and h.docname = sought.name and (chosen is null or h.webhook = chosen));
-      if is_visible then
+      if is_visible and sought.condition is not null then
         begin
           execute format('select exists (select from %s as doc where %s)', watched::regclass, sought.condition) into is_there;
         exception when others then

@@ -81,6 +81,11 @@ begin
     raise exception '% has no primary key, so its documents have no name', doctype_oid::regclass using errcode = 'invalid_parameter_value',
       hint = 'Choose rows by a condition: condition => ''doc.total > 100''.';
   end if;
+  if walhook.is_short_name(docname) then
+    raise exception '%… is the shortened name of a document of %', quote_literal(left(docname, 40)), regexp_replace(doctype_oid::regclass::text, '^public\.', '')
+      using errcode = 'invalid_parameter_value', detail = 'The log and the queue have no more of a long name; no row is found by that.',
+      hint = 'Give the whole name, which is in the body that was sent, or choose rows by a condition.';
+  end if;
   if cardinality(keys.names) > 1 then
     begin
       texts := array(select e.value from jsonb_array_elements_text(docname::jsonb) with ordinality as e (value, n) order by e.n);

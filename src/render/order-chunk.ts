@@ -1,3 +1,4 @@
+import { shortName } from "../events/short-name.ts";
 import { freezeEvent } from "../match/frozen-event.ts";
 import type { MatchedChunk } from "../match/matcher.ts";
 import type { Match } from "../match/match.ts";
@@ -90,8 +91,8 @@ function toDelivery({ webhook, event }: Match, deliveryId: DeliveryId): Delivery
     webhookId: webhook.id,
     webhookName: webhook.name,
     doctype: relation.doctype,
-    docname: event.docname,
-    oldDocname: event.oldDocname,
+    docname: event.docname === null ? null : shortName(event.docname),
+    oldDocname: event.oldDocname === null ? null : shortName(event.oldDocname),
     docevent: event.name,
     source: isBackfill ? "backfill" : "live",
     position,

@@ -112,6 +112,7 @@ const PARTS = new Set([
   "emit",
   "facts_of_delivery",
   "find_doctype",
+  "is_short_name",
   "key_condition",
   "nearest_event",
   "next_condition_revision",
