@@ -8,7 +8,7 @@ import { connectionConfig, displayUrl } from "./db/connection.ts";
 import type { Database } from "./db/schema.ts";
 import type { AttemptRecord, Outcome } from "./deliver/attempt-record.ts";
 import { AddressGuard } from "./deliver/address-guard.ts";
-import { DatabasePlaces } from "./deliver/own-places.ts";
+import { DatabaseEndpoints } from "./deliver/database-endpoints.ts";
 import { RoutingTransport } from "./deliver/routing-transport.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { explain, WalhookError } from "./errors.ts";
@@ -124,7 +124,7 @@ class DatabaseBridge implements Bridge {
 
   async #live(onRunning: () => void): Promise<void> {
     const settings = this.#settings;
-    const own = new DatabasePlaces([settings.databaseUrl, settings.replicationUrl]);
+    const own = new DatabaseEndpoints([settings.databaseUrl, settings.replicationUrl]);
     const guard = new AddressGuard({
       mode: settings.addressMode,
       allow: settings.allowAddresses,

@@ -29,7 +29,7 @@ export interface PartsOptions {
 }
 
 /** Rows of a part at most, so that what the progress says keeps up with what is received. */
-const MOST_ROWS = 100;
+const MAX_ROWS = 100;
 
 /** Renders some rows after the other as they are asked for; each part is durable by itself. */
 export function* backfillParts(options: PartsOptions): Generator<BackfillChunk> {
@@ -39,7 +39,7 @@ export function* backfillParts(options: PartsOptions): Generator<BackfillChunk> 
   let firstMatch = 0;
   let done = 0;
   do {
-    const end = Math.min(done + MOST_ROWS, rows.length);
+    const end = Math.min(done + MAX_ROWS, rows.length);
     let lastMatch = firstMatch;
     while (lastMatch < matches.length && indexOf(matches[lastMatch]) < end) lastMatch++;
     const chunk = { ...place, matches: matches.slice(firstMatch, lastMatch) };

@@ -17,7 +17,7 @@ import { BackfillStore, type Bounds, type StoredBackfill } from "./backfill-stor
 import { writeLowWatermark } from "./low-watermark.ts";
 import { describeTable, firstKey, openBackfill } from "./open-backfill.ts";
 import { meetWatermark } from "./meet-watermark.ts";
-import { Places } from "./places.ts";
+import { Semaphore } from "./semaphore.ts";
 import type { Key, Progress } from "./progress.ts";
 import { Turns } from "./turns.ts";
 import { withBackfills } from "./with-backfills.ts";
@@ -46,7 +46,7 @@ interface Wish {
 const WAIT_MS = 200;
 const TRY_AGAIN_MS = 1000;
 /** So many have a chunk in memory at once. */
-const MOST_AT_ONCE = 4;
+const MAX_AT_ONCE = 4;
 const NOTHING_READ: Iterable<BackfillChunk> = [];
 
 /**
@@ -64,7 +64,7 @@ export class Backfiller {
   readonly #woken = new Set<string>();
   /** Two backfills of a webhook take turns: the row that is read later must be sent later. */
   readonly #turns = new Turns();
-  readonly #places = new Places(MOST_AT_ONCE);
+  readonly #semaphore = new Semaphore(MAX_AT_ONCE);
   readonly #abort = new AbortController();
 
   constructor(options: BackfillerOptions) {
@@ -159,7 +159,9 @@ export class Backfiller {
         if (stored.state === "failed" && resumes <= (stored.state_resumes ?? 0)) return;
         if (stored.state === "failed") await this.#store.restart(id, resumes);
         const opening = { id, stored, resumes };
-        return await this.#work(await this.#places.take(() => openBackfill(this.#store, this.#options.pool, opening)));
+        return await this.#work(
+          await this.#semaphore.take(() => openBackfill(this.#store, this.#options.pool, opening)),
+        );
       } catch (error) {
         const failure = backfillFailure(error);
         if (failure.kind === "session" || this.#abort.signal.aborted) throw error;
@@ -196,10 +198,10 @@ export class Backfiller {
     }
   }
 
-  /** While others have all places, nothing is remembered for it either. */
+  /** While others have the semaphore, nothing is remembered for it either. */
   #sendNext(job: BackfillJob, until: Key): Promise<boolean> {
-    if (this.#places.isFull) forget(job);
-    return this.#places.take(() => this.#sendChunk(job, until));
+    if (this.#semaphore.isFull) forget(job);
+    return this.#semaphore.take(() => this.#sendChunk(job, until));
   }
 
   /** Reads a chunk and has it sent; resolves when that is durable. True: there is nothing more. */

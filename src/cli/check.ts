@@ -4,7 +4,7 @@ import { connect, displayUrl } from "../db/connection.ts";
 import { migrationFiles } from "../db/migrate.ts";
 import { AddressGuard } from "../deliver/address-guard.ts";
 import { KeyRing } from "../deliver/key-ring.ts";
-import { DatabasePlaces } from "../deliver/own-places.ts";
+import { DatabaseEndpoints } from "../deliver/database-endpoints.ts";
 import { TlsProfiles } from "../deliver/tls-profiles.ts";
 import { EXIT_CODES, explain } from "../errors.ts";
 import { checkDeliveries } from "./check/check-deliveries.ts";
@@ -83,7 +83,7 @@ export const check: Command = {
 
 /** What the bridge goes by. Throws a WalhookError `bad_option` for a list of addresses that is none. */
 async function surroundings(client: pg.Client, config: Config, env: CommandContext["env"]): Promise<Surroundings> {
-  const own = new DatabasePlaces([config.databaseUrl, config.replicationUrl]);
+  const own = new DatabaseEndpoints([config.databaseUrl, config.replicationUrl]);
   await own.refresh();
   own.notePeer(client);
   const { addressMode: mode, allowAddresses: allow, denyAddresses: deny } = config;

@@ -16,7 +16,7 @@ const INSTALL_LOCK = "hashtext('walhook.install')";
  * transaction steps back, and tries again.
  */
 const LOCK_TIMEOUT_MS = 2_000;
-const MOST_TRIES = 5;
+const MAX_TRIES = 5;
 const PAUSE_MS = 1_000;
 const LOCK_NOT_AVAILABLE = "55P03";
 const INSUFFICIENT_PRIVILEGE = "42501";
@@ -121,7 +121,7 @@ async function isRun(client: pg.Client, text: string, tries: number): Promise<bo
     await client.query(text);
     return true;
   } catch (error) {
-    if (!isLocked(error) || tries >= MOST_TRIES) throw error;
+    if (!isLocked(error) || tries >= MAX_TRIES) throw error;
     await client.query("rollback");
     return false;
   }

@@ -1,18 +1,18 @@
 import type { Dispatcher } from "undici";
 import { classifyFailure, MAX_INFORMATIONAL, NoHttpError } from "./error-class.ts";
-import type { Line, LineOptions } from "./line.ts";
+import type { ObservedClient, ObservedOptions } from "./observed-client.ts";
 import type { Opening } from "./opening.ts";
 import { MAX_RESPONSE_BYTES, type TransportRequest, type TransportResult, type Trip } from "./transport.ts";
 
 /** One request under way. Settles once, by the answer's end, its limit, an error or the deadline. */
 export class Exchange implements Dispatcher.DispatchHandler {
   /** Null: no connection has been chosen yet. */
-  line: Line | null = null;
+  client: ObservedClient | null = null;
   readonly #startedAt = performance.now();
   readonly #settle: (result: TransportResult) => void;
   readonly #timer: NodeJS.Timeout;
   #agent: Dispatcher | null = null;
-  #options: LineOptions | null = null;
+  #options: ObservedOptions | null = null;
   #isSecondTry = false;
   #controller: Dispatcher.DispatchController | null = null;
   #abandoned: Error | null = null;
@@ -37,7 +37,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** @throws what undici says of a request that cannot be sent */
-  start(agent: Dispatcher, options: LineOptions): void {
+  start(agent: Dispatcher, options: ObservedOptions): void {
     this.#agent = agent;
     this.#options = options;
     agent.dispatch(options, this);
@@ -128,7 +128,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Takes what is known of the connection, and whether it was made for this request. */
   #look(): void {
-    const opening = this.line?.opening ?? null;
+    const opening = this.client?.opening ?? null;
     if (opening === null) return;
     this.#opening = opening;
     this.#isFirst = !opening.isTold;

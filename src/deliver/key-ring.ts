@@ -1,5 +1,5 @@
 import type { Secret, Webhook } from "../match/webhook.ts";
-import { readReference, type Finding, type SecretPlaces } from "./secret-reference.ts";
+import { readReference, type Finding, type SecretSources } from "./secret-reference.ts";
 import { formatProblem, signers } from "./sign.ts";
 import { decodeKey, type SigningKey } from "./signing-key.ts";
 
@@ -26,13 +26,13 @@ const UNSIGNED: Current = { keys: [], ids: [], problem: null, untilMs: Infinity 
  * configuration only refers to as they were last read.
  */
 export class KeyRing {
-  readonly #places: SecretPlaces;
+  readonly #places: SecretSources;
   readonly #findings = new Map<string, Finding>();
   /** A changed webhook is another object, so nothing here is ever out of date but for references. */
   #decoded = new WeakMap<Signing, readonly Decoded[]>();
   #current = new WeakMap<Signing, Current>();
 
-  constructor(places: SecretPlaces) {
+  constructor(places: SecretSources) {
     this.#places = places;
   }
 

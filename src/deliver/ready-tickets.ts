@@ -5,8 +5,8 @@ const COMPACT_AFTER = 10_000;
 
 /** Tickets in the order in which they became ready, live ones before those of a backfill or replay. */
 export class ReadyTickets {
-  readonly #live = new Line();
-  readonly #others = new Line();
+  readonly #live = new TicketQueue();
+  readonly #others = new TicketQueue();
 
   /** How many wait, and some that are not ready any more. */
   get count(): number {
@@ -44,7 +44,7 @@ export class ReadyTickets {
 }
 
 /** Tickets in the order in which they came; who is not ready any more is passed over. */
-class Line {
+class TicketQueue {
   #tickets: Ticket[] = [];
   /** Those before it are dealt with. */
   #next = 0;

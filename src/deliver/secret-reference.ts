@@ -2,7 +2,7 @@ import { readFile, realpath, stat } from "node:fs/promises";
 import { resolve, sep } from "node:path";
 
 /** Where references lead. */
-export interface SecretPlaces {
+export interface SecretSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The folder outside of which no file is read. */
   readonly folder: string;
@@ -19,7 +19,7 @@ const VARIABLE = /^WALHOOK_SECRET_[A-Za-z0-9_]+$/;
  * Reads the secret that `env:NAME` or `file:PATH` refers to; a line end at the end of a file is not part of it.
  * Never rejects. A problem names the place, not what stands there.
  */
-export async function readReference(reference: string, { env, folder }: SecretPlaces): Promise<Finding> {
+export async function readReference(reference: string, { env, folder }: SecretSources): Promise<Finding> {
   const separator = reference.indexOf(":");
   const place = reference.slice(separator + 1);
   if (reference.slice(0, separator) === "env") return readVariable(place, env);
@@ -39,7 +39,7 @@ export async function readReference(reference: string, { env, folder }: SecretPl
   }
 }
 
-function readVariable(name: string, env: SecretPlaces["env"]): Finding {
+function readVariable(name: string, env: SecretSources["env"]): Finding {
   if (!VARIABLE.test(name)) return { problem: `its secret env:${name} must begin with WALHOOK_SECRET_` };
   const text = env[name];
   if (text === undefined) return { problem: `its secret env:${name} is not set in the environment of the bridge` };

@@ -1,7 +1,7 @@
 import { Agent, Pool } from "undici";
 import { guardedConnector, type ConnectOptions } from "./address-connect.ts";
 import { Exchange } from "./exchange.ts";
-import { Line } from "./line.ts";
+import { ObservedClient } from "./observed-client.ts";
 import type { Transport, TransportRequest, TransportResult } from "./transport.ts";
 
 /** Connections open at which no more are kept for later: URLs with a host from the row may lead to very many receivers. */
@@ -34,7 +34,7 @@ export class UndiciTransport implements Transport {
     this.#agent = new Agent({
       factory: (origin) => {
         const connector = guardedConnector(new URL(origin), connect);
-        return new Pool(origin, { ...POOL, factory: (_, options) => new Line(origin, options, connector) });
+        return new Pool(origin, { ...POOL, factory: (_, options) => new ObservedClient(origin, options, connector) });
       },
     });
     this.#agent.on("connect", () => void this.#connections++);

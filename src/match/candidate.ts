@@ -9,6 +9,6 @@ export interface Candidate {
   readonly event: DocEvent;
   readonly obstacle: Obstacle | { readonly kind: "declined"; readonly reason: string } | null;
   /** Where the event stands among those that are matched. */
-  readonly place: number;
+  readonly eventIndex: number;
   verdict: Verdict | null;
 }

@@ -16,7 +16,7 @@ export type OneQuestion =
 export function questionOf(webhook: Webhook, event: DocEvent): OneQuestion {
   const obstacle = obstacleOf(webhook, event, undefined);
   if (obstacle !== null) return obstacle;
-  const [gathered] = collectQuestions([{ webhook, event, obstacle, place: 0, verdict: null }]);
+  const [gathered] = collectQuestions([{ webhook, event, obstacle, eventIndex: 0, verdict: null }]);
   return gathered === undefined ? { kind: "none" } : { kind: "ask", question: gathered.question };
 }
 

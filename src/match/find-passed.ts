@@ -5,7 +5,7 @@ import { passedBecause } from "./declined.ts";
 import type { Webhook } from "./webhook.ts";
 
 /**
- * Adds the changes that an onlooker does not take, each once, at the place of its first event. Returns how many there are.
+ * Adds the changes that an onlooker does not take, each once, at the eventIndex of its first event. Returns how many there are.
  * A change's events stand side by side.
  */
 export function findPassed(
@@ -16,20 +16,20 @@ export function findPassed(
   const before = found.length;
   let relation: RowChange["relation"] | null = null;
   let webhooks: readonly Webhook[] | undefined;
-  for (let place = 0, next = 0; place < events.length; place = next) {
-    const first = events[place]!;
-    next = place + 1;
+  for (let eventIndex = 0, next = 0; eventIndex < events.length; eventIndex = next) {
+    const first = events[eventIndex]!;
+    next = eventIndex + 1;
     if (first.change.relation !== relation) {
       ({ relation } = first.change);
       webhooks = onlookers.get(relation.oid);
     }
     if (webhooks === undefined) continue;
     while (next < events.length && events[next]!.change === first.change) next++;
-    const ofChange = events.slice(place, next);
+    const ofChange = events.slice(eventIndex, next);
     for (const webhook of webhooks) {
       const reason = passedBecause(webhook, ofChange);
       if (reason === null) continue;
-      found.push({ webhook, event: first, obstacle: { kind: "declined", reason }, place, verdict: null });
+      found.push({ webhook, event: first, obstacle: { kind: "declined", reason }, eventIndex, verdict: null });
     }
   }
   return found.length - before;

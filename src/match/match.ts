@@ -49,10 +49,11 @@ export async function match(
 ): Promise<readonly Match[]> {
   const found: Candidate[] = [];
   let candidates: Candidate[] = [];
-  const watchers = placesByWebhook(events, inForce);
-  for (const [webhook, places] of watchers) {
+  const watchers = indexesByWebhook(events, inForce);
+  for (const [webhook, indexes] of watchers) {
     const heldBecause = withoutRights.get(webhook.id);
-    for (const place of places) candidates.push(toCandidate(webhook, events[place]!, heldBecause, place));
+    for (const eventIndex of indexes)
+      candidates.push(toCandidate(webhook, events[eventIndex]!, heldBecause, eventIndex));
     if (candidates.length < MAX_CANDIDATES) continue;
     await decide(candidates, conditions, found);
     candidates = [];
@@ -60,24 +61,24 @@ export async function match(
   await decide(candidates, conditions, found);
   const passed = inForce.onlookers === undefined ? 0 : findPassed(events, inForce.onlookers, found);
   // Stable, so that an event's webhooks keep their order.
-  const inOrder = watchers.length > 1 || passed > 0 ? found.toSorted((a, b) => a.place - b.place) : found;
+  const inOrder = watchers.length > 1 || passed > 0 ? found.toSorted((a, b) => a.eventIndex - b.eventIndex) : found;
   return inOrder.map(settle).filter((one) => one !== null);
 }
 
 /** For each webhook, by its number, where the events stand that it watches for. */
-function placesByWebhook(
+function indexesByWebhook(
   events: readonly DocEvent[],
   inForce: Watching,
 ): readonly (readonly [Webhook, readonly number[]])[] {
-  const places = new Map<Webhook, number[]>();
-  for (const [place, { change, name }] of events.entries()) {
+  const indexes = new Map<Webhook, number[]>();
+  for (const [eventIndex, { change, name }] of events.entries()) {
     for (const webhook of inForce.onTable(change.relation.oid)?.get(name) ?? []) {
-      const known = places.get(webhook);
-      if (known === undefined) places.set(webhook, [place]);
-      else known.push(place);
+      const known = indexes.get(webhook);
+      if (known === undefined) indexes.set(webhook, [eventIndex]);
+      else known.push(eventIndex);
     }
   }
-  return [...places].toSorted(([a], [b]) => a.id - b.id);
+  return [...indexes].toSorted(([a], [b]) => a.id - b.id);
 }
 
 /** Adds to `found` what did not turn out false, or is to be written down. */
@@ -105,8 +106,13 @@ function isDeclined(verdict: Verdict | null): boolean {
   return verdict !== null && (verdict.kind === "false" || verdict.kind === "null");
 }
 
-function toCandidate(webhook: Webhook, event: DocEvent, heldBecause: string | undefined, place: number): Candidate {
-  return { webhook, event, obstacle: obstacleOf(webhook, event, heldBecause), place, verdict: null };
+function toCandidate(
+  webhook: Webhook,
+  event: DocEvent,
+  heldBecause: string | undefined,
+  eventIndex: number,
+): Candidate {
+  return { webhook, event, obstacle: obstacleOf(webhook, event, heldBecause), eventIndex, verdict: null };
 }
 
 function settle({ webhook, event, obstacle, verdict }: Candidate): Match | null {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
-import type { SecretPlaces } from "../deliver/secret-reference.ts";
+import type { SecretSources } from "../deliver/secret-reference.ts";
 import type { Transport } from "../deliver/transport.ts";
 import { Conditions } from "../match/conditions.ts";
 import { Doorbell } from "./doorbell.ts";
@@ -25,11 +25,11 @@ type Message =
 type Answer = { readonly rows: readonly Previewed[] } | { readonly error: string };
 
 /** What waits for its turn; more are dropped, and whoever asked is told that the bridge is busy. */
-const MOST_WAITING = 100;
-const MOST_TESTS = 20;
+const MAX_WAITING = 100;
+const MAX_TESTS = 20;
 /** Rows of a question, and characters of the bodies that answer it. */
-const MOST_ROWS = 1000;
-const MOST_CHARACTERS = 32 * 1024 * 1024;
+const MAX_ROWS = 1000;
+const MAX_CHARACTERS = 32 * 1024 * 1024;
 /** A commit is in the stream before everybody sees it, with synchronous replication long before. */
 const TEST_TRIES = 12;
 const ASK_FOR_FEWER = "ask for fewer: max_rows => 10. `walhook preview` on the command line takes any";
@@ -44,7 +44,7 @@ export interface AnswererOptions {
   /** For conditions, which have connections of their own. */
   readonly connection: pg.ClientConfig;
   readonly conditionTimeoutMs: number;
-  readonly places: SecretPlaces;
+  readonly places: SecretSources;
   readonly maxBodyBytes: number;
   /** How long `close` waits for tests under way. */
   readonly drainMs: number;
@@ -94,12 +94,12 @@ export class Answerer {
     const message = parse(content, this.#options.messageKey);
     if (message === null) return;
     if (message.kind === "test") {
-      if (this.#tests.size >= MOST_TESTS) return;
+      if (this.#tests.size >= MAX_TESTS) return;
       const test = this.#test(message.token)
         .catch(() => {})
         .finally(() => this.#tests.delete(test));
       this.#tests.add(test);
-    } else if (this.#waiting.length < MOST_WAITING) {
+    } else if (this.#waiting.length < MAX_WAITING) {
       this.#waiting.push(message);
       if (this.#isAnswering) return;
       this.#isAnswering = true;
@@ -141,8 +141,8 @@ export class Answerer {
   /** Null: nobody waits for it any more. */
   async #preview(question: PreviewQuestion, isWaitedFor: () => boolean): Promise<Answer | null> {
     const asked = question.rows.length;
-    if (asked > MOST_ROWS) {
-      return { error: `${asked} documents are asked about, at most ${MOST_ROWS}; ${ASK_FOR_FEWER}` };
+    if (asked > MAX_ROWS) {
+      return { error: `${asked} documents are asked about, at most ${MAX_ROWS}; ${ASK_FOR_FEWER}` };
     }
     return this.#with(question, async (previewer) => {
       const rows: Previewed[] = [];
@@ -150,7 +150,7 @@ export class Answerer {
       for await (const preview of previewer.previews()) {
         rows.push(preview);
         characters += preview.body?.length ?? 0;
-        if (characters > MOST_CHARACTERS) return { error: `the bodies are too long for one answer; ${ASK_FOR_FEWER}` };
+        if (characters > MAX_CHARACTERS) return { error: `the bodies are too long for one answer; ${ASK_FOR_FEWER}` };
         if (!isWaitedFor()) return null;
       }
       return { rows };

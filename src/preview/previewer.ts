@@ -8,7 +8,7 @@ import { prepare } from "../deliver/attempt.ts";
 import { isByItself } from "../deliver/gather-batch.ts";
 import { KeyRing } from "../deliver/key-ring.ts";
 import { batchOf, bundle, single, type Parcel } from "../deliver/parcel.ts";
-import type { SecretPlaces } from "../deliver/secret-reference.ts";
+import type { SecretSources } from "../deliver/secret-reference.ts";
 import { newTicket } from "../deliver/ticket.ts";
 import type { TransportRequest } from "../deliver/transport.ts";
 import type { Conditions } from "../match/conditions.ts";
@@ -23,7 +23,7 @@ import type { AskedRow, Previewed, PreviewQuestion } from "./preview-question.ts
 export interface PreviewMeans {
   /** Asked one by one, apart from live events. */
   readonly conditions: Pick<Conditions, "askParked">;
-  readonly places: SecretPlaces;
+  readonly places: SecretSources;
   readonly maxBodyBytes: number;
   /** Why nothing is signed though the webhook says so; null: as it says. */
   readonly unsignedBecause: string | null;

@@ -3,7 +3,7 @@ import type { Queryable } from "../db/queryable.ts";
 
 /** What `walhook.emit` puts before a message: its token, and a signature over that. */
 const START = /^([0-9a-f-]{36}) ([0-9a-f]{64}) /;
-const MOST_START_CHARACTERS = 102;
+const MAX_START_CHARACTERS = 102;
 
 /** By what messages of Walhook's own are known. Where there is none, none is known. */
 export async function readMessageKey(db: Queryable): Promise<Buffer> {
@@ -16,7 +16,7 @@ export async function readMessageKey(db: Queryable): Promise<Buffer> {
  * first letters are looked at.
  */
 export function openMessage(content: string, key: Buffer): { readonly token: string; readonly json: string } | null {
-  const [start, token = "", signature = ""] = START.exec(content.slice(0, MOST_START_CHARACTERS)) ?? [];
+  const [start, token = "", signature = ""] = START.exec(content.slice(0, MAX_START_CHARACTERS)) ?? [];
   if (start === undefined) return null;
   const inner = createHash("sha256").update(key).update(token).digest();
   const expected = createHash("sha256").update(key).update(inner).digest();

@@ -34,7 +34,7 @@ import { Tracker } from "./tracker.ts";
 import { readHealth, writeHealth } from "./webhook-health.ts";
 
 /** With so many in the queue a webhook gets no more of what is not live. */
-const MOST_SPARE = 500;
+const MAX_SPARE = 500;
 
 export interface InFlightOptions {
   readonly db: Kysely<Database>;
@@ -242,7 +242,7 @@ export class InFlight {
   /** How many deliveries that are not live the queue may take for a webhook now: few, and none while it sends nothing. */
   spareRoom(webhookId: number): number {
     if (!this.#gate.isOpen(this.#inForce.webhooks.get(webhookId))) return 0;
-    return Math.max(0, MOST_SPARE - this.#parkedCount.of(webhookId));
+    return Math.max(0, MAX_SPARE - this.#parkedCount.of(webhookId));
   }
 
   /** Something in the queue may be due. */

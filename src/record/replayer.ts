@@ -20,7 +20,7 @@ export interface ReplayerOptions {
 /** A replay's next deliveries come so often. */
 const EVERY_MS = 200;
 /** Most at a time, so that the bridge's row is locked briefly. */
-const MOST_AT_ONCE = 200;
+const MAX_AT_ONCE = 200;
 
 interface Replay {
   readonly replay_id: string;
@@ -99,7 +99,7 @@ export class Replayer {
     const since = Math.max(this.#dueAtMs.get(replay_id) ?? nowMs, nowMs - EVERY_MS);
     // A slow rate sends one, and then waits for its time.
     const most = Math.min(
-      MOST_AT_ONCE,
+      MAX_AT_ONCE,
       this.#options.room(webhook_id),
       Math.max(1, Math.round((rate * EVERY_MS) / 1000)),
     );

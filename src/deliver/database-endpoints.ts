@@ -14,7 +14,7 @@ const DATABASE = "the source database";
  * host resolves to, and the peers of the connections that were made. Where it is on this machine, its port is refused
  * at each of the machine's addresses. (Walhook itself listens on no port.)
  */
-export class DatabasePlaces implements OwnPlaces {
+export class DatabaseEndpoints implements OwnPlaces {
   readonly #hosts: readonly Place[];
   readonly #known = new Set<string>();
   /** Ports of this machine at which the database is. */

@@ -2,13 +2,13 @@ import { Client, type Dispatcher } from "undici";
 import type { GuardedConnector } from "./address-connect.ts";
 import type { Opening } from "./opening.ts";
 
-/** What a request is dispatched with, so that it learns over which line it goes. */
-export interface LineOptions extends Dispatcher.DispatchOptions {
-  readonly exchange: { line: Line | null };
+/** What a request is dispatched with, so that it learns by which client it goes. */
+export interface ObservedOptions extends Dispatcher.DispatchOptions {
+  readonly exchange: { client: ObservedClient | null };
 }
 
 /** A client of one connection at a time, which knows how that one was made: undici shows a request nothing of it. */
-export class Line extends Client {
+export class ObservedClient extends Client {
   /** Of the present connection; null: none was dialled yet. */
   opening: Opening | null = null;
 
@@ -21,8 +21,8 @@ export class Line extends Client {
     });
   }
 
-  override dispatch(options: LineOptions, handler: Dispatcher.DispatchHandler): boolean {
-    options.exchange.line = this;
+  override dispatch(options: ObservedOptions, handler: Dispatcher.DispatchHandler): boolean {
+    options.exchange.client = this;
     return super.dispatch(options, handler);
   }
 }

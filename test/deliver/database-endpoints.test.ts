@@ -1,12 +1,12 @@
 import { networkInterfaces } from "node:os";
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../src/deliver/address-range.ts";
-import { DatabasePlaces } from "../../src/deliver/own-places.ts";
+import { DatabaseEndpoints } from "../../src/deliver/database-endpoints.ts";
 
-const at = (places: DatabasePlaces, address: string, port: number): string | null =>
+const at = (places: DatabaseEndpoints, address: string, port: number): string | null =>
   places.find(parseAddress(address), null, port);
-async function placesOf(...urls: readonly string[]): Promise<DatabasePlaces> {
-  const places = new DatabasePlaces(urls);
+async function placesOf(...urls: readonly string[]): Promise<DatabaseEndpoints> {
+  const places = new DatabaseEndpoints(urls);
   await places.refresh();
   return places;
 }
@@ -36,7 +36,7 @@ describe("the source database", () => {
   it("is where its connections have led", async () => {
     const places = await placesOf("postgresql://bridge@db.invalid/shop");
     const client = { connection: { stream: { remoteAddress: "::ffff:10.7.7.7", remotePort: 5432 } } };
-    places.notePeer(client as unknown as Parameters<DatabasePlaces["notePeer"]>[0]);
+    places.notePeer(client as unknown as Parameters<DatabaseEndpoints["notePeer"]>[0]);
     expect(at(places, "10.7.7.7", 5432)).toBe("the source database");
     expect(at(places, "64:ff9b::a07:707", 5432)).toBeNull();
   });
