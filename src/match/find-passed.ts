@@ -5,7 +5,7 @@ import { passedBecause } from "./declined.ts";
 import type { Webhook } from "./webhook.ts";
 
 /**
- * Adds the changes that an onlooker does not take, each once, at the eventIndex of its first event. Returns how many there are.
+ * Adds the changes that an onlooker does not take, each once, at the index of its first event. Returns how many there are.
  * A change's events stand side by side.
  */
 export function findPassed(
