@@ -95,7 +95,8 @@ async function refuseRows(client: pg.Client): Promise<void> {
         hint:
           table === "webhook_queue"
             ? "These deliveries have not ended. Let `walhook run` finish them, or drop them with --drop-log."
-            : "Keep a copy (\\copy walhook.webhook_request_log to 'log.csv' csv header), then give --drop-log.",
+            : // COPY takes no partitioned table by its name.
+              "Keep a copy with psql (\\copy (select * from walhook.webhook_request_log) to 'log.csv' csv header), then give --drop-log.",
       });
     }
   }
