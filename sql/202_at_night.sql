@@ -1,4 +1,5 @@
--- Walhook 202: what a DBA meets at three in the morning. Nothing is shown of webhooks that were deleted.
+-- Walhook 202: what a DBA meets at three in the morning. Nothing is shown of webhooks that were deleted;
+-- a secret that signs nothing is said.
 begin;
 
 select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
@@ -36,9 +37,24 @@ delete from walhook.webhook_state s where not exists (select from walhook.webhoo
 
 comment on column walhook.webhook_state.webhook_id is 'Number of the webhook; the row goes with it.';
 
+-- Secrets without signatures -----------------------------------------------------------------------------------------------
+
+create or replace function walhook.notice_unsigned() returns trigger
+  language plpgsql security invoker set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise notice 'webhook "%" signs nothing until enable_security is true', new.name
+    using hint = format('update walhook.webhook set enable_security = true where name = %L;', new.name);
+  return null;
+end $$;
+comment on function walhook.notice_unsigned() is 'Trigger: tells who writes a secret that nothing is signed with it yet.';
+
+create or replace trigger webhook_74_unsigned after insert or update of webhook_secret on walhook.webhook
+  for each row when (new.webhook_secret is not null and not new.enable_security) execute function walhook.notice_unsigned();
+
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.forget_state(), walhook.skip_state() from public;
+revoke all on function walhook.forget_state(), walhook.skip_state(), walhook.notice_unsigned() from public;
 
 insert into walhook.migration (version, name) values (202, 'at_night') on conflict do nothing;
 
