@@ -65,6 +65,18 @@ end $$;
 comment on function walhook.reported_webhook(text) is
   'The number of the webhook that has this name, or had it when it was counted last; NULL for NULL. Raises where there is none.';
 
+create or replace function walhook.check_stretch(since timestamptz, until timestamptz) returns timestamptz
+  language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if since > until then
+    raise exception 'since (%) is after until (%)', since, until using errcode = 'invalid_parameter_value',
+      hint = format('The other way round: since => %L, until => %L', until, since);
+  end if;
+  return since;
+end $$;
+comment on function walhook.check_stretch(timestamptz, timestamptz) is 'Raises where since is after until; else since.';
+
 create or replace function walhook.webhook_hours(since timestamptz default now() - interval '24 hours', until timestamptz default now(), webhook text default null)
   returns table (hour timestamptz, webhook_id integer, webhook text, log_rows bigint, attempts bigint, delivered bigint, retried bigint, given_up bigint,
     success_percent numeric, request_bytes bigint, p50_ms numeric, p95_ms numeric, p99_ms numeric,
@@ -73,7 +85,7 @@ create or replace function walhook.webhook_hours(since timestamptz default now()
 as $$
   with edges as materialized (
     -- Hours that are asked for whole; what sticks out is read by minute.
-    select date_trunc('hour', since + interval '1 hour' - interval '1 microsecond', 'UTC') as first, date_trunc('hour', until, 'UTC') as behind,
+    select date_trunc('hour', walhook.check_stretch(since, until) + interval '1 hour' - interval '1 microsecond', 'UTC') as first, date_trunc('hour', until, 'UTC') as behind,
            walhook.reported_webhook(webhook_hours.webhook) as id
   ), parts as materialized (
     select date_trunc('hour', p.minute, 'UTC') as hour, p.webhook_id, p.webhook, p.outcome, p.log_rows, p.request_bytes,
@@ -252,14 +264,14 @@ end $$;
 
 -- Rights ---------------------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.finish_hours(integer), walhook.note_hours(), walhook.reported_webhook(text) from public;
+revoke all on function walhook.finish_hours(integer), walhook.note_hours(), walhook.reported_webhook(text), walhook.check_stretch(timestamptz, timestamptz) from public;
 do $$
 begin
   perform walhook.grant_to_roles(array[
     'grant select on walhook.hour_figures to walhook_admin', 'grant select on walhook.hour_figures to walhook_analyst',
     'grant select on walhook.hour_figures to walhook_monitor',
-    'grant execute on function walhook.reported_webhook(text) to walhook_admin', 'grant execute on function walhook.reported_webhook(text) to walhook_analyst',
-    'grant execute on function walhook.reported_webhook(text) to walhook_monitor']);
+    'grant execute on function walhook.reported_webhook(text), walhook.check_stretch(timestamptz, timestamptz) to walhook_admin', 'grant execute on function walhook.reported_webhook(text), walhook.check_stretch(timestamptz, timestamptz) to walhook_analyst',
+    'grant execute on function walhook.reported_webhook(text), walhook.check_stretch(timestamptz, timestamptz) to walhook_monitor']);
   -- File 060 gives the bridge all that is there when it runs; run again, that is more than it has use for.
   if exists (select from pg_catalog.pg_roles r where r.rolname = 'walhook_bridge') then
     revoke select on walhook.hour_figures from walhook_bridge;

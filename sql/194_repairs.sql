@@ -140,6 +140,7 @@ begin
     raise exception 'nothing says which deliveries of "%" are meant', webhook using errcode = 'invalid_parameter_value',
       hint = 'Name a delivery_id, a docname, an outcome, or a range by since and until or by from_lsn and to_lsn. For everything: since => ''-infinity''.';
   end if;
+  perform walhook.check_stretch(since, until);
   if outcome is not null and outcome <> all (known) then
     raise exception 'there is no outcome "%"', outcome using errcode = 'invalid_parameter_value', hint = 'There are ' || array_to_string(known, ', ') || '.';
   end if;

@@ -1,4 +1,4 @@
--- Walhook 197: add_webhook refuses what it would have passed by in silence; a password in a URL, and a secret that signs nothing, are said.
+-- Walhook 197: add_webhook refuses what it would have passed by in silence; a password in a URL is said.
 begin;
 
 select set_config('role', pg_get_userbyid(nspowner), true) from pg_catalog.pg_namespace where nspname = 'walhook';
@@ -141,30 +141,6 @@ begin
       '"webhook":{{#json}}doc.webhook{{/json}},"webhook_id":{{#json}}doc.webhook_id{{/json}},'
       '"state":{{#json}}doc.state{{/json}},"previous":{{#json}}doc.previous{{/json}},"since":{{#json}}doc.since{{/json}},'
       '"consecutive_failures":{{#json}}doc.consecutive_failures{{/json}},"last_error":{{#json}}doc.last_error{{/json}}}}');
-  return chosen;
-end $$;
-
-create or replace function walhook.change_secret(webhook text, secret text, mode text, grace interval) returns text
-  language plpgsql security invoker set search_path = pg_catalog, pg_temp
-as $$
-declare
-  number constant integer := (select w.id from walhook.webhook w where w.name = change_secret.webhook);
-  chosen constant text := coalesce(secret, walhook.generate_secret());
-begin
-  if number is null then
-    raise exception 'there is no webhook "%"', webhook using errcode = 'no_data_found', hint = 'Names stand in walhook.webhook.';
-  elsif chosen like '***%' then
-    raise exception 'webhook "%": *** is no secret', webhook using errcode = 'invalid_parameter_value', hint = 'Leave it out, and one is made.';
-  end if;
-  -- By an ordinary change of the webhook: who may not make one may not do this either, and who does it becomes the author.
-  perform set_config('walhook.secret_change',
-    jsonb_build_object('webhook_id', number, 'mode', mode, 'grace_s', extract(epoch from grace))::text, true);
-  update walhook.webhook w set webhook_secret = chosen where w.id = number;
-  perform set_config('walhook.secret_change', '', true);
-  if not (select w.enable_security from walhook.webhook w where w.id = number) then
-    raise notice 'webhook "%" signs nothing until enable_security is true', webhook
-      using hint = format('update walhook.webhook set enable_security = true where name = %L;', webhook);
-  end if;
   return chosen;
 end $$;
 

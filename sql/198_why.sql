@@ -316,6 +316,8 @@ declare
   said text;
   newest timestamptz;
   is_there boolean;
+  -- By webhook: the dead letter that holds the document.
+  holders jsonb;
 begin
   if why.doctype is null then
     raise exception 'which table? Its name is NULL' using errcode = 'null_value_not_allowed', hint = 'select * from walhook.why(''orders'', ''42'');';
@@ -339,6 +341,14 @@ begin
     raise exception 'no webhook "%" watches table %', chosen, watched::regclass using errcode = 'no_data_found',
       hint = coalesce('These do: ' || (select string_agg(w.name, ', ' order by w.name) from walhook.webhook_summary w where w.doctype_oid = watched) || '.', 'None does.');
   end if;
+
+  select jsonb_object_agg(d.webhook_id, jsonb_build_object('lsn', d.commit_lsn, 'words', format(
+           'the dead letter %s, which holds its document (on_exhausted = ''hold''): select walhook.replay_dead_letters(%L, delivery_id => %L), or walhook.cancel_dead_letters(…)',
+           d.delivery_id, d.webhook, d.delivery_id))) into holders
+    from (select distinct on (q.webhook_id) q.webhook_id, w.name as webhook, q.delivery_id, q.commit_lsn
+            from walhook.webhook_summary w join walhook.webhook_queue q on q.webhook_id = w.id
+           where w.doctype_oid = watched and q.is_dead and q.holds_lane and (q.docname = sought.name or q.old_docname = sought.name or q.is_barrier)
+           order by q.webhook_id, q.commit_lsn, q.change_lsn, q.change_index, q.event_number) d;
 
   return query
   with history as (
@@ -366,7 +376,9 @@ begin
              format('to try again: select walhook.replay_dead_letters(%L, delivery_id => %L)', l.webhook, l.delivery_id))
            when 'due' then concat_ws('; ', case when l.due_at <= now() then 'its next attempt is due' else 'its next attempt is due at ' || l.due_at::timestamptz(0) end,
              case when l.attempts > 0 then 'the last one failed with ' || l.reason end, w.words)
-           when 'behind' then concat_ws('; ', 'an earlier delivery of this document has not ended', w.words)
+           when 'behind' then concat_ws('; ', case when (holders -> l.webhook_id::text ->> 'lsn')::pg_lsn <= l.lsn
+               then 'it waits behind ' || (holders -> l.webhook_id::text ->> 'words')
+               else 'an earlier delivery of this document has not ended' end, w.words)
            when 'undecided' then concat_ws('; ', 'its condition is to be asked again' || coalesce(': ' || l.reason, ''), w.words)
            else coalesce(l.outcome || ': ' || l.reason, l.outcome) end,
            case when l.is_deleted then 'its webhook was deleted since' end), ''),
@@ -401,7 +413,8 @@ begin
   return query
   select w.name, w.webhook_docevent, 'now',
          concat_ws(E'\n',
-           coalesce((select string_agg(o.obstacle, E'\n' order by o.obstacle) from walhook.webhook_obstacle o where o.webhook_id = w.id), 'nothing keeps it from sending'),
+           coalesce(nullif(concat_ws(E'\n', (select string_agg(o.obstacle, E'\n' order by o.obstacle) from walhook.webhook_obstacle o where o.webhook_id = w.id),
+             'changes of this document wait behind ' || (holders -> w.id::text ->> 'words')), ''), 'nothing keeps it from sending'),
            'it watches ' || replace(w.webhook_docevent, ', ', ' and ') || ': other events of this table make nothing',
            case when w.log_decisions then 'where it does not fire, the reason is kept for a day (log_decisions)'
                 when w.has_condition then 'where its condition is not TRUE, nothing is kept: log_decisions = true keeps the reason, and walhook.preview asks it about the row as it is' end,

@@ -123,7 +123,7 @@ export const SQLSTATE_CAUSES: readonly (ErrorCause & { readonly sqlstate: string
     code: "no_right",
     kind: "fatal",
     what: "the role lacks a right",
-    hint: "GRANT walhook_bridge TO <role>; and see `walhook check`.",
+    hint: "The bridge's login needs it: GRANT walhook_bridge TO <role>; and nobody else does, since that role reads all secrets. See `walhook check`.",
   },
   {
     sqlstate: "55000",

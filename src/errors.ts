@@ -19,6 +19,9 @@ export const EXIT_CODES = {
 /** For a role that may not configure webhooks. */
 export const ADMIN_HINT = "GRANT walhook_admin TO <role>;";
 
+/** For a role that may neither install nor take apart. */
+export const INSTALLER_HINT = "Run it as the role that installed Walhook, or as a superuser.";
+
 /** For a role that may not install. */
 export const INSTALL_HINT =
   "Install as a superuser, or as the database's owner with REPLICATION, and with CREATEROLE to make the roles walhook_*.";
@@ -81,7 +84,7 @@ export function classify(error: unknown): Classification {
 /**
  * Turns any error into one for the operator.
  * @param where what was being done to what, for example `connecting to postgresql://bridge@db:5432/shop`
- * @param rightHint what to do where the role lacks a right; by default the bridge's role is named
+ * @param rightHint what to do where the role lacks a right; by default what the bridge's login needs, for what runs as that
  */
 export function explain(error: unknown, where: string, rightHint: string | null = null): WalhookError {
   if (error instanceof WalhookError) return error;

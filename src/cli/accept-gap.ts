@@ -44,12 +44,14 @@ export const acceptGap: Command = {
       for (const line of open === null ? [NO_GAP] : describeGap(open)) print(line);
       return open === null ? 0 : EXIT_CODES.gap;
     } catch (error) {
-      throw explain(error, `accepting a gap in ${displayUrl(url)}`);
+      throw explain(error, `accepting a gap in ${displayUrl(url)}`, RIGHTS_HINT);
     } finally {
       await client.end();
     }
   },
 };
+
+const RIGHTS_HINT = "Run it as the bridge's login, or as the role that installed Walhook.";
 
 const NO_GAP =
   "no gap: the slot stands where Walhook left it, and the publications hold what the webhooks need; nothing done";

@@ -74,12 +74,14 @@ export const check: Command = {
       print(`${count(problems, "problem")}, ${count(warnings, "warning")}`);
       return problems === 0 ? 0 : EXIT_CODES.problem;
     } catch (error) {
-      throw explain(error, `checking ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `checking ${displayUrl(config.databaseUrl)}`, RIGHTS_HINT);
     } finally {
       await client.end();
     }
   },
 };
+
+const RIGHTS_HINT = "Run it as the bridge's login. People ask the database: select * from walhook.status;";
 
 /** What the bridge goes by. Throws a WalhookError `bad_option` for a list of addresses that is none. */
 async function surroundings(client: pg.Client, config: Config, env: CommandContext["env"]): Promise<Surroundings> {

@@ -47,12 +47,14 @@ export const health: Command = {
       print(describe(row));
       return isHealthy ? 0 : EXIT_CODES.problem;
     } catch (error) {
-      throw explain(error, `reading walhook.bridge in ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `reading walhook.bridge in ${displayUrl(config.databaseUrl)}`, RIGHTS_HINT);
     } finally {
       await client.end();
     }
   },
 };
+
+const RIGHTS_HINT = "Run it as the bridge's login, or: GRANT walhook_monitor TO <role>;";
 
 function describe(row: HealthRow | undefined): string {
   if (row === undefined) return "walhook.bridge has no row: run `walhook install`";

@@ -79,7 +79,7 @@ export function orUsageError<T>(decode: () => T): T {
     if (!(error instanceof SyntaxError)) throw error;
     throw usageError(
       error.message,
-      "Give the secret as it stands in walhook.webhook, or a key of `walhook keys generate`.",
+      "Give the secret that the webhook was given (walhook.webhook shows *** in its place), or a key of `walhook keys generate`.",
     );
   }
 }

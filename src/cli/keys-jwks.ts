@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { connect, displayUrl } from "../db/connection.ts";
 import { decodePublicKey, publicBytes } from "../deliver/signing-key.ts";
-import { explain } from "../errors.ts";
+import { ADMIN_HINT, explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { orUsageError } from "./input.ts";
 
@@ -36,7 +36,7 @@ export const keysJwks: Command = {
       print(JSON.stringify({ keys: orUsageError(() => texts.map(toJwk)) }, null, 2));
       return 0;
     } catch (error) {
-      throw explain(error, `reading walhook.signing_key in ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `reading walhook.signing_key in ${displayUrl(config.databaseUrl)}`, ADMIN_HINT);
     } finally {
       await client.end();
     }

@@ -1,6 +1,6 @@
 import { connect, displayUrl } from "../db/connection.ts";
 import { DEFAULT_RETRY_SCHEDULE_MS } from "../deliver/retry.ts";
-import { explain } from "../errors.ts";
+import { ADMIN_HINT, explain } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { EXCEPTIONS, timeline } from "./timeline.ts";
 
@@ -47,7 +47,7 @@ export const schedule: Command = {
       for (const line of EXCEPTIONS) print(line);
       return 0;
     } catch (error) {
-      throw explain(error, `reading walhook.webhook in ${displayUrl(config.databaseUrl)}`);
+      throw explain(error, `reading walhook.webhook in ${displayUrl(config.databaseUrl)}`, ADMIN_HINT);
     } finally {
       await client.end();
     }

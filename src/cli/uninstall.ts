@@ -1,6 +1,6 @@
 import pg from "pg";
 import { connect, displayUrl } from "../db/connection.ts";
-import { explain, WalhookError } from "../errors.ts";
+import { explain, INSTALLER_HINT, WalhookError } from "../errors.ts";
 import type { Command, CommandContext } from "./command.ts";
 
 const DROP_LOG = "drop-log";
@@ -26,7 +26,7 @@ export const uninstall: Command = {
     try {
       return await removeAll(client, context);
     } catch (error) {
-      throw explain(error, `uninstalling from ${displayUrl(replicationUrl)}`);
+      throw explain(error, `uninstalling from ${displayUrl(replicationUrl)}`, INSTALLER_HINT);
     } finally {
       await client.end();
     }
@@ -95,7 +95,8 @@ async function refuseRows(client: pg.Client): Promise<void> {
         hint:
           table === "webhook_queue"
             ? "These deliveries have not ended. Let `walhook run` finish them, or drop them with --drop-log."
-            : "Keep a copy (\\copy walhook.webhook_request_log to 'log.csv' csv header), then give --drop-log.",
+            : // COPY takes no partitioned table by its name.
+              "Keep a copy with psql (\\copy (select * from walhook.webhook_request_log) to 'log.csv' csv header), then give --drop-log.",
       });
     }
   }

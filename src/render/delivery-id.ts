@@ -24,9 +24,11 @@ export type DeliveryId = (
  *
  *     commit LSN 64 | change LSN 64 | index 32 | doc event 8 | webhook number 32 | hash 40
  *
- * The hash is the start of SHA-256 over system identifier, database, xid and commit time. So ids sort in
+ * The hash is the start of SHA-256 over system identifier, database, xid and commit time. So ids of changes sort in
  * stream order as plain bytes (collation "C"), are equal whenever the same change is met again, and
- * differ where another timeline wrote something else at the same place.
+ * differ where another timeline wrote something else at the same place. Not so those of a backfill, whose number stands
+ * where others have the commit LSN (`backfill-place.ts`): they are below. Those of tests are random. So a receiver
+ * is told to compare LSNs.
  */
 export function deliveryIds(origin: Origin): DeliveryId {
   const tails = new Map<number, string>();

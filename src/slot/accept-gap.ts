@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { classify, WalhookError } from "../errors.ts";
+import { classify, INSTALLER_HINT, WalhookError } from "../errors.ts";
 import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
 import { requireInstalled } from "./bridge-slot.ts";
 import { createAndRecord, dropForgotten, SLOT_LOCK } from "./create-bridge-slot.ts";
@@ -67,7 +67,7 @@ async function repair(client: pg.Client): Promise<void> {
     const { code, kind, message } = classify(error);
     if (kind === "retry") throw error;
     const { hint } = error as { hint?: string };
-    const otherwise = code === "no_right" ? "Run it as the role that installed Walhook, or as a superuser." : null;
+    const otherwise = code === "no_right" ? INSTALLER_HINT : null;
     throw new WalhookError(`the publications cannot be repaired: ${message}`, {
       code,
       hint: hint ?? otherwise,

@@ -71,6 +71,7 @@ describe("walhook verify", () => {
     for (const secret of ["", "whsec_", "whsec_s3cret!"]) {
       const refused = await walhook(["verify", "--body", body, "--secret", secret]);
       expect(refused.code).toBe(2);
+      expect(refused.err).toContain("walhook.webhook shows *** in its place");
       expect(refused.err).not.toContain("s3cret");
     }
     expect(await walhook(["verify", "--secret", "x", "--body", "/nowhere"])).toMatchObject({ code: 2 });

@@ -251,6 +251,8 @@ describe("on a database", () => {
   test("uninstall keeps a log with rows unless told otherwise, then leaves nothing but the roles", async () => {
     const refused = await runCli(["uninstall"], env);
     expect(refused).toMatchObject({ code: 3, err: expect.stringContaining("--drop-log") });
+    const [, copy = ""] = /\\copy (\(.*\)) to 'log.csv' csv header/.exec(refused.err) ?? [];
+    await query(`copy ${copy} to stdout csv header`);
     expect(await query("select count(*)::integer as n from walhook.webhook")).toEqual([{ n: 1 }]);
     expect(await query("select relreplident from pg_class where oid = 'orders'::regclass")).toEqual([
       { relreplident: "f" },

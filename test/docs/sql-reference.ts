@@ -98,6 +98,7 @@ const PARTS = new Set([
   "base_type",
   "change_secret",
   "check_secret",
+  "check_stretch",
   "compile_condition",
   "condition_answers",
   "condition_hint",

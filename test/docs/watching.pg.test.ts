@@ -28,6 +28,16 @@ describe("docs/watching.md", () => {
     expect(statements.length).toBeGreaterThan(8);
   });
 
+  it("lists webhooks that send nothing first, whatever their receiver's health is", async () => {
+    await system.webhook("all-well", "orders", "after_insert");
+    await system.webhook("stopped", "orders", "after_insert");
+    await system.admin("select walhook.pause('stopped')");
+    const [first] = statements.filter((sql) => sql.includes("from walhook.status"));
+    const { rows } = await system.db.queryAs(analyst, first!);
+    expect(rows[0]).toMatchObject({ webhook: "stopped", health: "ok", paused: true });
+    await system.admin("delete from walhook.webhook where name in ('all-well', 'stopped')");
+  });
+
   it.each(statements)("works for an analyst, or for who configures: %s", async (sql) => {
     if (sql.startsWith("update")) return void (await system.admin(sql));
     const { rows, fields } = await system.db.queryAs(analyst, sql);

@@ -145,7 +145,8 @@ const DIRECT = `
 /** A stretch of random length, of one webhook or all, by both functions and from the log. */
 async function check(): Promise<void> {
   const [{ since, until }] = (await watched.rows(
-    "select to_char(now() - $1 * interval '1 hour', 'YYYY-MM-DD HH24:MI:SS.USOF') as since, to_char(now() - $2 * interval '1 hour', 'YYYY-MM-DD HH24:MI:SS.USOF') as until",
+    `select to_char(now() - greatest($1::float8, $2::float8) * interval '1 hour', 'YYYY-MM-DD HH24:MI:SS.USOF') as since,
+       to_char(now() - least($1::float8, $2::float8) * interval '1 hour', 'YYYY-MM-DD HH24:MI:SS.USOF') as until`,
     [random() * HOURS_BACK, random() * pick([2, HOURS_BACK])],
   )) as [{ since: string; until: string }];
   const stretch = pick([

@@ -149,11 +149,33 @@ describe("walhook.add_alert_webhook", () => {
 
 describe("a new secret of a webhook", () => {
   it("signs nothing where it has no security, and that is said", async () => {
-    for (const call of ["rotate_secret('taken')", "add_secret('taken')"]) {
-      expect(await said(watched.admin, `select walhook.${call}`)).toEqual([
+    for (const statement of [
+      "select walhook.rotate_secret('taken')",
+      "select walhook.add_secret('taken')",
+      "update walhook.webhook set webhook_secret = walhook.generate_secret() where name = 'taken'",
+      `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url, webhook_secret)
+       values ('taken', 'orders', 'after_insert', 'https://example.com/', walhook.generate_secret())
+       on conflict (name) do update set webhook_secret = excluded.webhook_secret`,
+    ]) {
+      expect(await said(watched.admin, statement)).toEqual([
         'webhook "taken" signs nothing until enable_security is true',
         "HINT: update walhook.webhook set enable_security = true where name = 'taken';",
       ]);
     }
+  });
+
+  it("is said of a new webhook too, and not where it signs or no secret is written", async () => {
+    const insert = (columns: string, values: string): Promise<readonly string[]> =>
+      said(
+        watched.admin,
+        `insert into walhook.webhook (name, webhook_doctype, webhook_docevent, request_url${columns})
+         values ('w', 'orders', 'after_insert', 'https://example.com/'${values})`,
+      );
+    expect(await insert(", webhook_secret", ", walhook.generate_secret()")).toEqual([
+      'webhook "w" signs nothing until enable_security is true',
+      "HINT: update walhook.webhook set enable_security = true where name = 'w';",
+    ]);
+    expect(await insert(", webhook_secret, enable_security", ", walhook.generate_secret(), true")).toEqual([]);
+    expect(await said(watched.admin, "update walhook.webhook set timeout = '2 s' where name = 'taken'")).toEqual([]);
   });
 });

@@ -29,7 +29,21 @@ const NO_BRIDGE = [
   "HINT: Start it: walhook run. Without one, `walhook preview` on the command line shows the same.",
 ];
 
+const WRONG_WAY = [
+  "since (2026-01-02 00:00:00+00) is after until (2026-01-01 00:00:00+00)",
+  "HINT: The other way round: since => '2026-01-01 00:00:00+00', until => '2026-01-02 00:00:00+00'",
+];
+
 const MISTAKES: readonly (readonly [sql: string, ...words: string[]])[] = [
+  [
+    "set local timezone = 'UTC'; select * from walhook.replay('orders', since => '2026-01-02', until => '2026-01-01')",
+    ...WRONG_WAY,
+  ],
+  ["set local timezone = 'UTC'; select * from walhook.webhook_hours('2026-01-02', '2026-01-01')", ...WRONG_WAY],
+  [
+    "set local timezone = 'UTC'; select * from walhook.webhook_hours('2026-01-02', '2026-01-01', 'orders')",
+    ...WRONG_WAY,
+  ],
   [
     "select * from walhook.preview('orders', 'abc')",
     "'abc' is no name of a document of orders",

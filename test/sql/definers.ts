@@ -25,9 +25,12 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "expunge_bodies()": "Who expunges may neither read nor write log and queue.",
   "facts_of_delivery(integer, text)": "Shows LSN, transaction and time of a commit, nothing of a row.",
   "forget_disabled()": "Writes `webhook_state`, which belongs to the bridge.",
+  "forget_state()": "Whoever deletes a webhook may not write `webhook_state`, which belongs to the bridge.",
   "forget_secrets()": "Nobody may read or write `webhook_secret`.",
   "guard()":
     "An event trigger of the superuser that installed it: gives a new partition its replica identity in the statement that makes it.",
+  "hasten()":
+    "The queue belongs to the bridge; only when a delivery is due is changed, of those that wait for their time.",
   "keep_backfill_token(bigint, text)": "Nobody but the bridge may read tokens; each is written once.",
   "keep_secret()": "Nobody may read or write `webhook_secret`.",
   "lock_doctype(oid, text)": "Locks a watched table as its owner, before it is published.",
@@ -46,6 +49,7 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "require_bridge()": "Reads whether a bridge is at work, and its last error.",
   "restore_replica_identities()": "Changes watched tables as their owner; for uninstalling.",
   "restore_replica_identity(oid)": "Changes a watched table as its owner, when its last webhook goes.",
+  "skip_state()": "The bridge may not lock a row of `webhook`; it is told nothing but whether the row is there.",
   "set_full_identity(oid)": "Changes a watched table as its owner, for a webhook that needs it.",
   "settle_replica_identities()": "The same for the bridge: only what the webhooks that are there need.",
   "take_test(uuid)": "The bridge takes each test once.",

@@ -87,7 +87,11 @@ function rights({ user, canReplicate, isSuperuser, isBridgeMember }: ServerFacts
     );
   }
   if (isBridgeMember === false) {
-    return problem(where, "is not a member of walhook_bridge", `GRANT walhook_bridge TO ${quote(user)};`);
+    return problem(
+      where,
+      "is not a member of walhook_bridge",
+      `If it is the bridge's login: GRANT walhook_bridge TO ${quote(user)}; else run this as that login.`,
+    );
   }
   return ok(where, isBridgeMember === true ? "REPLICATION, member of walhook_bridge" : "REPLICATION");
 }
