@@ -49,8 +49,8 @@ export class AddressGuard {
   /** @throws WalhookError `bad_option` for an entry that is none */
   constructor({ mode, allow, deny, own }: AddressPolicy) {
     this.#mode = mode;
-    this.#allow = parseAddressRules(allow, ALLOW_SETTING);
-    this.#deny = parseAddressRules(deny, DENY_SETTING);
+    this.#allow = parseAddressRules(allow, `--allow-addresses (${ALLOW_SETTING})`);
+    this.#deny = parseAddressRules(deny, `--deny-addresses (${DENY_SETTING})`);
     this.#own = own;
   }
 

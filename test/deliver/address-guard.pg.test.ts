@@ -80,7 +80,7 @@ describe("a webhook to an address that is refused", () => {
     await expect(system.startBridge({ denyAddresses: "10.0.0.0/8, 10.0.0.0/40" })).rejects.toMatchObject({
       code: "bad_option",
       exitCode: 2,
-      message: 'WALHOOK_DENY_ADDRESSES has the entry "10.0.0.0/40"',
+      message: '--deny-addresses (WALHOOK_DENY_ADDRESSES) has the entry "10.0.0.0/40"',
     });
   });
 });

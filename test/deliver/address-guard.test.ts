@@ -109,7 +109,7 @@ describe("the operator's lists", () => {
     "fe80::1%eth0",
   ])("are refused whole for the entry %j", (entry) => {
     expect(() => guardOf("internal", { deny: `10.0.0.0/8, ${entry}` })).toThrow(
-      `WALHOOK_DENY_ADDRESSES has the entry "${entry}"`,
+      `--deny-addresses (WALHOOK_DENY_ADDRESSES) has the entry "${entry}"`,
     );
   });
 });
