@@ -56,6 +56,8 @@ const RECENT_MS = 60_000;
 const ANSWERS = 3;
 const QUIET_MS = 60_000;
 const FIRST_OPEN_MS = 30_000;
+/** By how much the clock of the machine that opened it may be ahead of ours. */
+const MAX_SKEW_MS = 60_000;
 const MAX_OPEN_MS = 15 * 60_000;
 
 /** How an attempt ended, as far as the breaker has to know. */
@@ -77,7 +79,10 @@ export function limitOf(breaker: Breaker): number {
 
 /** How long nothing may be sent, in ms. */
 export function openMsLeft(breaker: Breaker, nowMs: number): number {
-  return breaker.kind === "open" ? Math.max(0, breaker.untilMs - nowMs) : 0;
+  if (breaker.kind !== "open") return 0;
+  // A clock that was set back ends the pause: one request costs less than to wait for that time to come again.
+  if (breaker.sinceMs - nowMs > MAX_SKEW_MS) return 0;
+  return Math.max(0, breaker.untilMs - nowMs);
 }
 
 /** A request begins, which `openMsLeft` and `limitOf` allowed: where the breaker was open, it is the probe. */

@@ -188,7 +188,7 @@ export class InFlight {
       onEntered: (entered) => this.#courier.take(entered),
       report: (ticket, record) => this.#report(ticket, record),
     });
-    this.tracker.admit({ ...chunk, tickets, configuration: chunk.change }, Date.now());
+    this.tracker.admit({ ...chunk, tickets, configuration: chunk.change }, performance.now());
     if (chunk.change !== null) this.#reconfigure(chunk.change);
     this.#options.onProgress();
   }

@@ -80,7 +80,7 @@ export class Recorder {
 
   async #writeAll(): Promise<void> {
     for (;;) {
-      const plan = this.#options.tracker.plan(Date.now(), 0);
+      const plan = this.#options.tracker.plan(performance.now(), 0);
       if (plan === null || !(await this.#write(plan))) break;
     }
     this.abandon();
@@ -106,7 +106,7 @@ export class Recorder {
 
   #plan(): CheckpointPlan | null {
     try {
-      return this.#options.tracker.plan(Date.now());
+      return this.#options.tracker.plan(performance.now());
     } catch (error) {
       this.abandon();
       this.#options.onFailure(error);
@@ -142,6 +142,6 @@ export class Recorder {
     this.#timer = null;
     const deadlineMs = this.#options.tracker.nextDeadlineMs;
     if (deadlineMs === null || this.#isClosed) return;
-    this.#timer = setTimeout(() => this.poke(), Math.max(1, deadlineMs - Date.now()));
+    this.#timer = setTimeout(() => this.poke(), Math.max(1, deadlineMs - performance.now()));
   }
 }

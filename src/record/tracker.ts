@@ -47,6 +47,7 @@ export class Tracker {
     this.#park = park;
   }
 
+  /** @param nowMs by a clock that nobody sets back: the cursor waits for the grace */
   admit(chunk: AdmittedChunk, nowMs: number): void {
     const number = this.#first + this.#entries.length;
     for (const ticket of chunk.tickets) ticket.chunk = number;
@@ -74,7 +75,7 @@ export class Tracker {
     return this.#entries.length;
   }
 
-  /** When the oldest chunk's grace ends, in ms since 1970; null when nothing waits. */
+  /** When the oldest chunk's grace ends, in ms by the clock that `admit` was told; null when nothing waits. */
   get nextDeadlineMs(): number | null {
     const first = this.#entries[0];
     return first === undefined ? null : first.admittedAtMs + this.#graceMs;

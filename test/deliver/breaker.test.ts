@@ -57,6 +57,12 @@ describe("a closed breaker opens", () => {
   it("not for what we refuse to send", () => {
     expect(after(CLOSED, times(50, blocked))).toBe(CLOSED);
   });
+  it("for no longer than it says, also where the clock is set back by an hour meanwhile", () => {
+    const open = after(CLOSED, times(5, broken), { ...AT, nowMs: 2 * 3_600_000 });
+    expect(openMsLeft(open, 2 * 3_600_000)).toBeGreaterThan(0);
+    expect(openMsLeft(open, 2 * 3_600_000 - 1_000)).toBeGreaterThan(0);
+    expect(openMsLeft(open, 3_600_000)).toBe(0);
+  });
   it("and forgets failures when something succeeds, and the last minute when it is over", () => {
     expect(after(CLOSED, [...times(4, broken), ok, ...times(4, broken)]).kind).toBe("closed");
     expect(note(after(CLOSED, [broken, ok]), ok, { ...AT, nowMs: MINUTE })).toBe(CLOSED);
