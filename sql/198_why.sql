@@ -59,6 +59,9 @@ create or replace view walhook.bridge_status with (security_barrier) as
   left join pg_catalog.pg_replication_slots s on s.slot_name = b.slot_name and s.database = current_database()
   cross join lateral (
     select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as tip) t;
+comment on column walhook.bridge.state is
+  'new, running, stopped, failed (see last_error), gap (changes may be missing: see the gap_ columns and remedy). A bridge that was killed, or waits for the database, leaves running: see bridge_status.slot_active. waiting is not written.';
+comment on column walhook.bridge_status.state is 'new, running, stopped, failed or gap: see bridge.state. After a crash it says what it said last; then slot_active is false.';
 comment on column walhook.bridge_status.remedy is 'What to do about last_error, or about a bridge that is not at work.';
 
 create or replace function walhook.whole_question(webhook text, docname text, event text, condition text, old jsonb, max_rows integer, path text,
@@ -163,7 +166,6 @@ create or replace view walhook.webhook_obstacle with (security_barrier) as
             when t.wal_status = 'lost'
               then 'the replication slot has lost its part of the write-ahead log, so what is committed may be lost: walhook accept-gap shows what to do'
             when b.state = 'stopped' then 'the bridge is stopped, and what is committed waits in the write-ahead log: walhook run'
-            when b.state = 'waiting' then 'the bridge waits for the database or the slot' || coalesce(': ' || b.last_error, '')
             when b.state = 'failed' then 'the bridge has failed' || coalesce(': ' || b.last_error, '')
             when not t.active then 'no bridge is connected, and what is committed waits in the write-ahead log: walhook run'
             -- Below a mebibyte it is what other tables and the bridge itself write, as in walhook.bridge_status.
