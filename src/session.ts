@@ -33,6 +33,8 @@ import { VERSION } from "./version.ts";
 import { within } from "./within.ts";
 
 const APPLICATION_NAME = "walhook";
+/** How long a stop waits for what is written last. */
+const LAST_WORDS_MS = 3_000;
 
 export interface SessionOptions {
   readonly settings: BridgeSettings;
@@ -159,11 +161,13 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       try {
         intake.unsubscribe();
         await within(settings.drainMs, Promise.all([replayer.close(), backfiller.close()]));
-        await inFlight.drain(settings.drainMs);
-        await recorder.close();
+        // A statement of theirs may wait for somebody's lock, or for a server that does not answer: then it is as after a crash.
+        await within(settings.drainMs + LAST_WORDS_MS, inFlight.drain(settings.drainMs));
+        if (!(await within(LAST_WORDS_MS, recorder.close()))) recorder.abandon();
       } finally {
         // What it says of the slot holds also where the last checkpoint failed.
-        await showStopped(db, resumption.epoch, stream.acknowledgedLsn).catch(() => {});
+        const said = showStopped(db, resumption.epoch, stream.acknowledgedLsn).catch(() => {});
+        await within(LAST_WORDS_MS, said);
         await parts.close().finally(stopped.resolve);
       }
     };

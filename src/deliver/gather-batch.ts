@@ -45,6 +45,8 @@ export function isByItself({ request }: Ticket): boolean {
 function goesWith(first: Ticket, ticket: Ticket): boolean {
   return (
     ticket.request !== null &&
+    // What the queue has goes back by itself: with others a batch would be taken apart by the next checkpoint.
+    first.isDurable === ticket.isDurable &&
     !isByItself(ticket) &&
     first.request?.method === ticket.request.method &&
     first.request.contentType === ticket.request.contentType

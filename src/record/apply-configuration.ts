@@ -2,6 +2,7 @@ import { sql, type Kysely } from "kysely";
 import type { Database } from "../db/schema.ts";
 import { cancelledRows } from "./cancelled-rows.ts";
 import type { ConfigurationEffect } from "./checkpoint-plan.ts";
+import { stopReplays } from "./stop-replays.ts";
 
 /**
  * Stores the webhooks in force; open deliveries of deleted ones are cancelled, with a log row each, and their replays end.
@@ -21,12 +22,7 @@ export async function applyConfiguration(
       .execute();
   }
   if (removed.length === 0) return [];
-  await sql`
-    with stopped as (
-      update walhook.replay_state set state = 'stopped', ended_at = now()
-      where webhook_id = any(${removed}::integer[]) and state in ('new', 'running') returning replay_id
-    )
-    delete from walhook.replay_item i using stopped where i.replay_id = stopped.replay_id`.execute(trx);
+  await stopReplays(trx, sql`webhook_id = any(${removed}::integer[])`);
   await trx
     .deleteFrom("walhook.webhook_in_force")
     .where("webhook_id", "=", sql<number>`any(${removed})`)

@@ -4,6 +4,7 @@ import type { Repair } from "../match/repair.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { cancelledRows } from "./cancelled-rows.ts";
 import type { LaneChange } from "./release-lanes.ts";
+import { stopReplays } from "./stop-replays.ts";
 import type { ConfigurationEffect } from "./checkpoint-plan.ts";
 
 /** What a repair did to the queue. */
@@ -67,12 +68,7 @@ async function beginReplay(trx: Kysely<Database>, repair: Repair): Promise<void>
 }
 
 async function stopReplay(trx: Kysely<Database>, { replayId }: Repair): Promise<void> {
-  await sql`
-    with stopped as (
-      update walhook.replay_state set state = 'stopped', ended_at = now()
-      where replay_id = ${replayId} and state in ('new', 'running') returning replay_id
-    )
-    delete from walhook.replay_item i using stopped where i.replay_id = stopped.replay_id`.execute(trx);
+  if (replayId !== null) await stopReplays(trx, sql`replay_id = ${replayId}`);
 }
 
 /**

@@ -167,6 +167,12 @@ async function choose(pool: pg.Pool, replayId: string, signal: AbortSignal): Pro
 
 /** The next ones, in the order of their ids, which is that of the changes. Returns how many rows came into the queue. */
 async function queueNext(client: pg.ClientBase, replayId: string, most: number): Promise<number> {
+  const { rowCount: isRunning } = await client.query(
+    "select from walhook.replay_state where replay_id = $1 and state = 'running' for update",
+    [replayId],
+  );
+  // Somebody has stopped it since it was looked for.
+  if (isRunning === 0) return 0;
   const { rows: items } = await client.query<{ delivery_id: string; sent_at: string; attempt: number }>(
     `delete from walhook.replay_item i
       where i.replay_id = $1 and i.delivery_id in (

@@ -64,6 +64,49 @@ describe("a webhook with a batch_size", () => {
     expect(sizes().length).toBeLessThan(150);
   });
 
+  it("of what the queue has holds nothing live, so each comes again as the same batch", async () => {
+    await system.app("create table others (id int primary key)");
+    await system.webhook("w", "orders", "after_insert", {
+      batch_size: 10,
+      batch_window: "1 s",
+      retry_schedule: "{200 ms, 200 ms, 200 ms, 200 ms, 200 ms}",
+    });
+    await system.webhook("slow", "others", "after_insert");
+    let isDown = true;
+    const waiting: (() => void)[] = [];
+    system.receiver.answer(({ path, body }) =>
+      path === "/slow" || body.includes("first")
+        ? { until: new Promise<void>((resolve) => waiting.push(resolve)) }
+        : { status: isDown ? 500 : 200 },
+    );
+    // A chunk that stays open: what comes behind it has no row in the queue for so long.
+    await system.startBridge({ graceMs: 8_000 });
+    const inQueue = (count: number) =>
+      eventually(async () => (await system.look("select from walhook.webhook_queue")).length === count);
+    await system.admin("select walhook.pause('w')");
+    await system.app("insert into orders values (0, 'first' || repeat('x', 1100000))");
+    await inQueue(1);
+    await system.app("insert into orders values (1, 'queued')");
+    await inQueue(2);
+    await system.app("insert into others values (1)");
+    await eventually(() => waiting.length === 1);
+    await system.admin("select walhook.resume('w')");
+    await eventually(() => waiting.length === 2);
+    await system.app("insert into orders values (2, 'live')");
+    const idsOf = (text: string): Set<string> =>
+      new Set(
+        system
+          .received("w")
+          .filter(({ body }) => body.includes(text))
+          .map(({ headers }) => headers["webhook-id"]!),
+      );
+    await eventually(() => system.received("w").length >= 5);
+    isDown = false;
+    for (const answer of waiting) answer();
+    await system.settled();
+    expect([idsOf("queued").size, idsOf("live").size]).toEqual([1, 1]);
+  });
+
   it("signs the whole, under an id of the batch's own", async () => {
     await system.webhook("w", "orders", "after_insert", {
       batch_size: 10,
