@@ -36,6 +36,34 @@ comment on function walhook.keep_backfill_token(bigint, text) is 'Keeps the toke
 
 -- Reading ------------------------------------------------------------------------------------------------------------------
 
+create or replace function walhook.is_plain_type(type_oid oid) returns boolean
+  language sql stable strict security invoker set search_path = pg_catalog, pg_temp
+as $$
+  with recursive part (oid, is_inner) as (
+    select walhook.base_type(type_oid), false
+    union
+    select i.oid, true
+      from part p
+      join pg_type t on t.oid = p.oid
+     cross join lateral (
+       select t.typelem where t.typelem <> 0 and t.typcategory = 'A'
+       union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
+       union all select r.rngsubtype from pg_range r where r.rngmultitypid = t.oid) as i (oid)
+  )
+  select not exists (select from part p join pg_type t on t.oid = p.oid where t.typtype in ('c', 'p') or (p.is_inner and t.typtype = 'd'))
+$$;
+comment on function walhook.is_plain_type(oid) is
+  'Whether a text can be read as a type (as its base type, where it is a domain) without the check of a domain inside it, which is code of whoever owns the table: no composite, no array or range over one or over a domain.';
+
+create or replace function walhook.key_is(column_name text, type_oid oid, type_name text, value text) returns text
+  language sql stable security invoker set search_path = pg_catalog, pg_temp
+as $$
+  select case when walhook.is_plain_type(type_oid) then format('doc.%I = %L::%s', column_name, value, type_name)
+    else format('pg_catalog.format(''%%s'', doc.%I) operator(pg_catalog.=) %L', column_name, value) end
+$$;
+comment on function walhook.key_is(text, oid, text, text) is
+  'A condition on doc: a column of the key has this value, given as text. What cannot be read without code of the table''s owner is compared as text.';
+
 create or replace function walhook.key_bound(doctype_oid oid, key smallint[], side text, edge jsonb) returns text
   language plpgsql stable security invoker set search_path = pg_catalog, pg_temp
 as $$
@@ -51,6 +79,11 @@ declare
   leading_operator text;
   result text;
 begin
+  if exists (select from unnest(key) k (attnum) join pg_attribute a on a.attrelid = doctype_oid and a.attnum = k.attnum where not walhook.is_plain_type(a.atttypid)) then
+    raise exception '% has a key that cannot be read without code of its owner', doctype_oid::regclass using errcode = 'feature_not_supported',
+      detail = 'A composite type, or an array or range over a domain, may have checks, which would run with the rights of who asked.',
+      hint = 'Such a table cannot be backfilled.';
+  end if;
   -- By the operators of the key's index, which whoever asks may not have in their search_path: there another > may be found.
   select array_agg(format('doc.%I', a.attname) order by k.place),
          array_agg(format('%L::%s', edge ->> (k.place - 1)::integer, format_type(walhook.base_type(a.atttypid), a.atttypmod)) order by k.place),
@@ -315,6 +348,8 @@ begin
     raise exception '% has no primary key', doctype_oid::regclass using errcode = 'invalid_parameter_value',
       detail = 'A backfill reads its rows in the order of their key.';
   end if;
+  -- Refuses what no chunk but the first could be read of.
+  perform walhook.key_bound(doctype_oid, key, 'after', to_jsonb(array_fill(null::text, array[cardinality(key)])));
   if condition is not null then
     begin
       -- Pasting is injection, see walhook.compile_condition.
@@ -475,7 +510,7 @@ create or replace view walhook.backfill_progress as
          case when s.state = 'done' then 100.0 when s.rows_estimated > 0 then least(round(100.0 * s.rows_done / s.rows_estimated, 1), 100.0) end as percent,
          case when s.updated_at > s.started_at then round((s.rows_done / extract(epoch from s.updated_at - s.started_at))::numeric, 1) end as rows_per_second,
          case when s.state = 'running' and s.rows_done > 0 and s.updated_at > s.started_at
-              then make_interval(secs => greatest(s.rows_estimated - s.rows_done, 0) * extract(epoch from s.updated_at - s.started_at)::float8 / s.rows_done) end as time_left,
+              then make_interval(secs => least(greatest(s.rows_estimated - s.rows_done, 0) * extract(epoch from s.updated_at - s.started_at)::float8 / s.rows_done, 3e9)) end as time_left,
          s.error, r.requested_by::text as requested_by, r.requested_at, s.started_at, s.updated_at,
          case
            when s.state in ('done', 'cancelled') or s.state = 'failed' and w.id is null then null
@@ -509,7 +544,8 @@ revoke all on table walhook.backfill_token from public;
 revoke all on function walhook.keep_backfill_token(bigint, text) from public;
 revoke all on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]),
   walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.key_bound(oid, smallint[], text, jsonb), walhook.btree_operator(oid, smallint),
-  walhook.lock_for_reading(oid), walhook.scan_backfill(oid, smallint[], text, text, jsonb), walhook.read_backfill(bigint, text, jsonb) from public;
+  walhook.lock_for_reading(oid), walhook.scan_backfill(oid, smallint[], text, text, jsonb), walhook.read_backfill(bigint, text, jsonb),
+  walhook.is_plain_type(oid), walhook.key_is(text, oid, text, text) from public;
 
 do $$
 begin
@@ -518,6 +554,8 @@ begin
     'grant select on walhook.backfill_token to walhook_bridge',
     'grant execute on function walhook.keep_backfill_token(bigint, text) to walhook_admin',
     'grant execute on function walhook.fit_row(text[], bigint) to walhook_sandbox',
+    'grant execute on function walhook.is_plain_type(oid), walhook.key_is(text, oid, text, text) to walhook_admin',
+    'grant execute on function walhook.is_plain_type(oid), walhook.key_is(text, oid, text, text) to walhook_analyst',
     'grant execute on function walhook.backfill_queries(oid, smallint[], text, jsonb), walhook.backfill_key(oid), walhook.backfill_reached(jsonb, text[]), '
       'walhook.fit_row(text[], bigint), walhook.is_of_row(text), walhook.key_bound(oid, smallint[], text, jsonb), walhook.btree_operator(oid, smallint), '
       'walhook.lock_for_reading(oid), walhook.scan_backfill(oid, smallint[], text, text, jsonb) to walhook_admin',

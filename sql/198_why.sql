@@ -14,7 +14,7 @@ create or replace view walhook.status with (security_barrier) as
                    and pg_catalog.has_column_privilege('walhook.webhook_state', 'last_error', 'SELECT') then s.last_error end as last_error,
          coalesce(h.attempts, 0) as attempts, round(100.0 * coalesce(h.delivered, 0) / nullif(h.attempts, 0), 2) as success_percent,
          round(h.p[1]::numeric, 3) as p50_ms, round(h.p[2]::numeric, 3) as p95_ms, round(h.p[3]::numeric, 3) as p99_ms,
-         q.depth as queue_depth, d.dead as dead_letters, q.oldest as oldest_commit_time, now() - q.oldest as oldest_age, n.next_attempt_at
+         coalesce(q.depth, 0) as queue_depth, coalesce(q.dead, 0) as dead_letters, q.oldest as oldest_commit_time, now() - q.oldest as oldest_age, n.next_attempt_at
   from walhook.webhook w
   left join walhook.webhook_state s on s.webhook_id = w.id
   cross join lateral (
@@ -25,9 +25,11 @@ create or replace view walhook.status with (security_barrier) as
       from walhook.webhook_rollup r
      where r.webhook_id = w.id and r.minute > now() - interval '1 hour'
        and r.outcome in ('delivered', 'retry', 'dead', 'blocked', 'error')) h
-  cross join lateral (
-    select count(*) as depth, min(o.commit_time) as oldest from walhook.webhook_queue o where o.webhook_id = w.id and not o.is_dead) q
-  cross join lateral (select count(*) as dead from walhook.webhook_queue o where o.webhook_id = w.id and o.is_dead) d
+  -- All at once: where one webhook has nearly all of the queue, the planner would read it whole for each of the others.
+  left join (
+    select o.webhook_id, count(*) filter (where not o.is_dead) as depth, min(o.commit_time) filter (where not o.is_dead) as oldest,
+           count(*) filter (where o.is_dead) as dead
+      from walhook.webhook_queue o group by o.webhook_id) q on q.webhook_id = w.id
   cross join lateral (
     select min(k.due_at) as next_attempt_at
       from (values ('request'), ('undecided')) v (kind),
@@ -239,6 +241,7 @@ declare
   failure text;
 begin
   select array_agg(a.attname::text order by k.place) as names, array_agg(format_type(walhook.base_type(a.atttypid), a.atttypmod) order by k.place) as types,
+         array_agg(a.atttypid order by k.place) as oids,
          -- What is text already has one spelling; a cast could cut it off.
          array_agg(t.typcategory = 'S' order by k.place) as are_texts into keys
     from pg_index i
@@ -261,8 +264,8 @@ begin
       end if;
     end if;
     for n in 1 .. cardinality(keys.names) loop
-      condition := concat_ws(' and ', condition, format('doc.%I = %L::%s', keys.names[n], texts[n], keys.types[n]));
-      if not keys.are_texts[n] then
+      condition := concat_ws(' and ', condition, walhook.key_is(keys.names[n], keys.oids[n], keys.types[n], texts[n]));
+      if not keys.are_texts[n] and walhook.is_plain_type(keys.oids[n]) then
         execute format('select format(''%%s'', %L::%s)', texts[n], keys.types[n]) into spelt;
         texts[n] := spelt;
       end if;

@@ -72,7 +72,8 @@ declare
   keys record;
   texts text[] := array[docname];
 begin
-  select array_agg(a.attname order by k.place) as names, array_agg(format_type(walhook.base_type(a.atttypid), a.atttypmod) order by k.place) as types into keys
+  select array_agg(a.attname order by k.place) as names, array_agg(format_type(walhook.base_type(a.atttypid), a.atttypmod) order by k.place) as types,
+         array_agg(a.atttypid order by k.place) as oids into keys
     from pg_index i
    cross join lateral unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -98,7 +99,7 @@ begin
           quote_literal(jsonb_build_array(variadic (select array_agg(n::text) from generate_subscripts(keys.names, 1) n))));
     end if;
   end if;
-  return (select string_agg(format('doc.%I = %L::%s', keys.names[n], texts[n], keys.types[n]), ' and ') from generate_subscripts(keys.names, 1) n);
+  return (select string_agg(walhook.key_is(keys.names[n], keys.oids[n], keys.types[n], texts[n]), ' and ') from generate_subscripts(keys.names, 1) n);
 end $$;
 
 revoke all on function walhook.check_takeover(), walhook.check_requester() from public;

@@ -58,32 +58,7 @@ alter table walhook.repair drop constraint if exists repair_kind_is_known;
 alter table walhook.repair add constraint repair_kind_is_known
   check (kind in ('replay', 'cancel', 'replay_log', 'stop_replay', 'cancel_waiting', 'retry_now'));
 comment on column walhook.repair.kind is
-  'replay: all attempts of dead letters once more; cancel: dead letters taken out of the queue; replay_log: deliveries of the log sent again; stop_replay: no more of those; cancel_waiting: everything of the queue taken out; retry_now: what waits for its time is due now (there until the commit only).';
-
-create or replace function walhook.hasten() returns trigger
-  language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- What the bridge is writing at this moment gets its time from there.
-  update walhook.webhook_queue q set due_at = now()
-    from (select o.delivery_id from walhook.webhook_queue o
-           where o.webhook_id = new.webhook_id and (new.docname is null or o.docname = new.docname) and o.due_at > now() and not o.is_dead
-             for update skip locked) f
-   where q.delivery_id = f.delivery_id;
-  -- The bridge meets the row in the WAL all the same, and looks into the queue.
-  delete from walhook.repair r where r.id = new.id;
-  return null;
-end $$;
-comment on function walhook.hasten() is
-  'Trigger: makes due what walhook.retry_now means, at the commit, so that nobody''s open transaction holds rows of the queue. SECURITY DEFINER: the queue belongs to the bridge.';
-
-do $$
-begin
-  if not exists (select from pg_trigger t where t.tgrelid = 'walhook.repair'::regclass and t.tgname = 'repair_80_hasten') then
-    create constraint trigger repair_80_hasten after insert on walhook.repair deferrable initially deferred
-      for each row when (new.kind = 'retry_now') execute function walhook.hasten();
-  end if;
-end $$;
+  'replay: all attempts of dead letters once more; cancel: dead letters taken out of the queue; replay_log: deliveries of the log sent again; stop_replay: no more of those; cancel_waiting: everything of the queue taken out; retry_now: what waits for its time is due now (the row goes when the bridge has met it).';
 
 create or replace function walhook.retry_now(webhook text, docname text default null) returns bigint
   language plpgsql security invoker set search_path = pg_catalog, pg_temp
@@ -98,17 +73,18 @@ begin
   if concerned > 0 then
     insert into walhook.repair (kind, webhook_id, docname) values ('retry_now', number, named);
   end if;
-  return concerned;
+  -- So many at a time, since whatever the bridge does for one webhook it does between the deliveries of all.
+  return least(concerned, 10000);
 end $$;
 comment on function walhook.retry_now(text, text) is
-  'Makes due now what a webhook has waiting for its next attempt, all of it or that of one document: for a receiver that is back. Returns how many; what waits behind them follows. Takes effect at the commit; a running bridge looks within 30 s, mostly at once. A pause, an open breaker and a rate limit still hold: walhook.pause and then walhook.resume close the breaker. An attempt that fails counts, and dead letters are not meant: walhook.replay_dead_letters.';
+  'Makes due now what a webhook has waiting for its next attempt, all of it or that of one document, 10,000 at most, the soonest first: for a receiver that is back. Returns how many; what waits behind them follows. Takes effect when the bridge meets the commit; without one, when it runs again. A pause, an open breaker and a rate limit still hold: walhook.pause and then walhook.resume close the breaker. An attempt that fails counts, and dead letters are not meant: walhook.replay_dead_letters.';
 
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.forget_state(), walhook.skip_state(), walhook.notice_unsigned(), walhook.hasten(), walhook.retry_now(text, text) from public;
+revoke all on function walhook.forget_state(), walhook.skip_state(), walhook.notice_unsigned(), walhook.retry_now(text, text) from public;
 do $$
 begin
-  perform walhook.grant_to_roles(array['grant execute on function walhook.retry_now(text, text) to walhook_admin']);
+  perform walhook.grant_to_roles(array['grant execute on function walhook.retry_now(text, text) to walhook_admin', 'grant delete on walhook.repair to walhook_bridge']);
 end $$;
 
 insert into walhook.migration (version, name) values (202, 'at_night') on conflict do nothing;

@@ -25,7 +25,7 @@ export interface Repair {
   readonly requestedAt: string;
 }
 
-const KINDS = ["replay", "cancel", "replay_log", "stop_replay", "cancel_waiting"] as const;
+const KINDS = ["replay", "cancel", "replay_log", "stop_replay", "cancel_waiting", "retry_now"] as const;
 
 /** What is done: the first two are about dead letters. */
 export type RepairKind = (typeof KINDS)[number];

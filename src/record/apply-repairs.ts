@@ -44,6 +44,9 @@ async function applyRepair(
     case "stop_replay":
       await stopReplay(trx, repair);
       return null;
+    case "retry_now":
+      await hasten(trx, repair, claimed);
+      return null;
     case "cancel_waiting":
       return cancelWaiting(trx, repair, claimed);
     case "replay":
@@ -53,6 +56,27 @@ async function applyRepair(
     default:
       return repair.kind satisfies never;
   }
+}
+
+/** As many as walhook.retry_now says. */
+const MAX_HASTENED = 10_000;
+
+/** What waits for its time is due now. Its row is deleted, so that what it asked for is not asked for again. */
+async function hasten(
+  trx: Kysely<Database>,
+  { id, webhookId, docname }: Repair,
+  claimed: readonly string[],
+): Promise<void> {
+  await sql`
+    update walhook.webhook_queue q set due_at = now()
+    from (
+      select w.delivery_id from walhook.webhook_queue w
+      where w.webhook_id = ${webhookId} and w.due_at > now() and not w.is_dead and w.delivery_id <> all(${claimed}::text[])
+        and (${docname}::text is null or w.docname = ${docname})
+      order by w.due_at limit ${MAX_HASTENED}
+    ) as due
+    where q.delivery_id = due.delivery_id`.execute(trx);
+  await sql`delete from walhook.repair where id = ${id} and kind = 'retry_now'`.execute(trx);
 }
 
 /** From here on the replayer knows of it. */

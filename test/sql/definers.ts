@@ -29,8 +29,6 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "forget_secrets()": "Nobody may read or write `webhook_secret`.",
   "guard()":
     "An event trigger of the superuser that installed it: gives a new partition its replica identity in the statement that makes it.",
-  "hasten()":
-    "The queue belongs to the bridge; only when a delivery is due is changed, of those that wait for their time.",
   "keep_backfill_token(bigint, text)": "Nobody but the bridge may read tokens; each is written once.",
   "keep_secret()": "Nobody may read or write `webhook_secret`.",
   "lock_doctype(oid, text)": "Locks a watched table as its owner, before it is published.",

@@ -57,7 +57,7 @@ describe("walhook.status", () => {
     expect(await one(sql)).toEqual({ last_failure: null });
   });
 
-  it("reads no table of deliveries from end to end", async () => {
+  it("reads no minutes from end to end, and the queue once for all webhooks", async () => {
     await system.look(`
       insert into walhook.rollup_minute (minute, webhook_id, webhook, outcome, error_class, host, log_rows, request_bytes,
         duration_buckets, duration_counts, receipt_buckets, receipt_counts)
@@ -73,7 +73,9 @@ describe("walhook.status", () => {
         `explain select webhook_id, p99_ms, queue_depth, next_attempt_at from walhook.status${where}`,
       );
       const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
-      expect(plan).not.toMatch(/Seq Scan on (webhook_queue|rollup_minute)/);
+      expect(plan).not.toMatch(/Seq Scan on rollup_minute/);
+      // For each webhook by itself the planner would read it whole, where one of them has nearly all of it.
+      expect(plan.match(/Scan on webhook_queue/g) ?? []).toHaveLength(1);
     }
     await system.look(
       "delete from walhook.webhook_queue where webhook_id >= 1000; delete from walhook.rollup_minute where webhook_id >= 1000",
