@@ -37,6 +37,24 @@ delete from walhook.webhook_state s where not exists (select from walhook.webhoo
 
 comment on column walhook.webhook_state.webhook_id is 'Number of the webhook; the row goes with it.';
 
+-- A receiver that is gone -----------------------------------------------------------------------------------------------------
+
+create or replace function walhook.disable_webhook(number integer, reason text, url text) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Where somebody is changing the URL, this waits for that, and finds another one.
+  update walhook.webhook w set enabled = false where w.id = number and w.enabled and w.request_url = url;
+  if not found then return; end if;
+  insert into walhook.webhook_state (webhook_id, name, state, health, last_error, last_error_at)
+    select w.id, w.name, 'disabled', 'disabled', reason, now() from walhook.webhook w where w.id = number
+    on conflict (webhook_id) do update
+    set name = excluded.name, state = excluded.state, health = excluded.health, last_error = excluded.last_error,
+      last_error_at = now(), updated_at = now();
+end $$;
+comment on function walhook.disable_webhook(integer, text, text) is
+  'Disables a webhook whose receiver at this URL said 410 Gone, or failed for too long, and says so in walhook.webhook_state; one that goes elsewhere by now stays as it is. Its open deliveries wait. SECURITY DEFINER: the bridge may change nothing else of a webhook.';
+
 -- Secrets without signatures -----------------------------------------------------------------------------------------------
 
 create or replace function walhook.notice_unsigned() returns trigger
@@ -51,6 +69,12 @@ comment on function walhook.notice_unsigned() is 'Trigger: tells who writes a se
 
 create or replace trigger webhook_74_unsigned after insert or update of webhook_secret on walhook.webhook
   for each row when (new.webhook_secret is not null and not new.enable_security) execute function walhook.notice_unsigned();
+
+-- Cancelled while a request is under way ---------------------------------------------------------------------------------------
+
+alter table walhook.webhook_queue add column if not exists cancelled_by text;
+comment on column walhook.webhook_queue.cancelled_by is
+  'Who has cancelled it while a request of it was under way: it ends with that; where the bridge ends before, the next one takes it out. NULL: nobody.';
 
 -- Not to wait for the next attempt -----------------------------------------------------------------------------------------
 
@@ -81,10 +105,10 @@ comment on function walhook.retry_now(text, text) is
 
 -- Rights -------------------------------------------------------------------------------------------------------------------
 
-revoke all on function walhook.forget_state(), walhook.skip_state(), walhook.notice_unsigned(), walhook.retry_now(text, text) from public;
+revoke all on function walhook.forget_state(), walhook.skip_state(), walhook.notice_unsigned(), walhook.disable_webhook(integer, text, text), walhook.retry_now(text, text) from public;
 do $$
 begin
-  perform walhook.grant_to_roles(array['grant execute on function walhook.retry_now(text, text) to walhook_admin', 'grant delete on walhook.repair to walhook_bridge']);
+  perform walhook.grant_to_roles(array['grant execute on function walhook.retry_now(text, text) to walhook_admin', 'grant delete on walhook.repair to walhook_bridge', 'grant execute on function walhook.disable_webhook(integer, text, text) to walhook_bridge']);
 end $$;
 
 insert into walhook.migration (version, name) values (202, 'at_night') on conflict do nothing;

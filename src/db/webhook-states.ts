@@ -38,10 +38,20 @@ export class WebhookStates {
     this.#take(`state of ${webhookId}`, (trx) => writeState(trx, webhookId, state, reason));
   }
 
-  /** The configuration is people's: the bridge changes one thing of it, by a function that can do no more. */
-  disable(webhookId: number, reason: string): void {
+  /**
+   * The configuration is people's: the bridge changes one thing of it, by a function that can do no more.
+   * @param url where it was sent: a webhook that goes elsewhere by now is not meant
+   */
+  disable(webhookId: number, reason: string, url: string): void {
     const text = `${reason}. To go on: update walhook.webhook set enabled = true where id = ${webhookId}`;
-    this.#take(`end of ${webhookId}`, (trx) => sql`select walhook.disable_webhook(${webhookId}, ${text})`.execute(trx));
+    this.#take(endOf(webhookId), (trx) =>
+      sql`select walhook.disable_webhook(${webhookId}, ${text}, ${url})`.execute(trx),
+    );
+  }
+
+  /** These webhooks were changed: none of them is to be disabled for what it was. */
+  withdraw(webhookIds: Iterable<number>): void {
+    for (const id of webhookIds) this.#pending.delete(endOf(id));
   }
 
   /** Tries once more to write what is left to say. */
@@ -85,6 +95,10 @@ export class WebhookStates {
     }
     return isDone;
   }
+}
+
+function endOf(webhookId: number): string {
+  return `end of ${webhookId}`;
 }
 
 /** False where somebody's open transaction has the row, or the server no room: the same can succeed later. */

@@ -37,7 +37,7 @@ export interface CourierOptions {
   /** How the webhooks do, as the courier finds out. */
   readonly health: HealthBook;
   /** A receiver said 410, or failed for too long: the webhook sends nothing more here, and has to be disabled. */
-  readonly onHopeless: (webhookId: number, reason: string) => void;
+  readonly onHopeless: (webhook: Webhook, reason: string) => void;
   /** There is room for deliveries of the queue again, after `room` had said that there was none. */
   readonly onRoom: () => void;
 }
@@ -183,14 +183,16 @@ export class Courier {
     const attempts = tickets[0]!.attempts + 1;
     const nowMs = Date.now();
     const scheduleMs = webhook.retryScheduleMs ?? this.#options.retryScheduleMs;
-    desk.end(parcel, made.result, { nowMs, scheduleMs, attempts });
+    // Of one that was changed meanwhile, its URL say, it tells nothing: least of all that it is gone.
+    const isOfNow = this.#inForce.webhooks.get(webhook.id) === webhook;
+    desk.end(parcel, isOfNow ? made.result : null, { nowMs, scheduleMs, attempts });
     const decision = decideRetry(made.result, attempts, { scheduleMs, nowMs, random: Math.random() });
     for (const [index, ticket] of tickets.entries()) {
       ticket.attempts = attempts;
       this.#applyDecision(decision, ticket, (outcome) => toRecord(made, ticket, outcome, index === 0));
     }
     // The same for all, as their records have it.
-    this.#updateHealth(desk, decision, tickets[0]!.lastError ?? "", made, webhook);
+    if (isOfNow) this.#updateHealth(desk, decision, tickets[0]!.lastError ?? "", made, webhook);
   }
 
   /** Tells how the webhook does, and stops it where there is no hope. */
@@ -203,7 +205,7 @@ export class Courier {
     if (hopeless === null) return;
     desk.halt();
     health.disabled(webhook.id);
-    onHopeless(webhook.id, hopeless);
+    onHopeless(webhook, hopeless);
   }
 
   #applyDecision(decision: Decision, ticket: Ticket, toLog: (outcome: Outcome) => AttemptRecord): void {

@@ -96,11 +96,13 @@ export class Desk {
     this.#sendingBytes += request.body.length;
   }
 
-  end({ request }: Parcel, result: TransportResult, at: Omit<Circumstances, "maxSending">): void {
+  /** @param result null: it says nothing of the receiver */
+  end({ request }: Parcel, result: TransportResult | null, at: Omit<Circumstances, "maxSending">): void {
     const { nowMs, scheduleMs, attempts } = at;
     this.#sending--;
     this.#sendingBytes -= request.body.length;
     this.#answeredAtMs = nowMs;
+    if (result === null) return;
     // Not by spreading: that takes half a microsecond.
     this.#breaker = note(this.#breaker, result, { nowMs, scheduleMs, attempts, maxSending: this.#maxSending });
   }

@@ -100,22 +100,27 @@ async function stopReplay(trx: Kysely<Database>, { replayId }: Repair): Promise<
  * and what is under way has been told that its attempt is the last one.
  */
 async function cancelWaiting(trx: Kysely<Database>, repair: Repair, claimed: readonly string[]): Promise<Repaired> {
-  const { webhookId, docname, deliveryId, since, until, requestedBy } = repair;
-  const [fromLsn, toLsn] = [repair.fromLsn, repair.toLsn].map((lsn) => (lsn === null ? null : formatLsn(lsn)));
+  const { webhookId, requestedBy } = repair;
   const { rows } = await sql<Row & { readonly is_dead: boolean }>`
-    with ${cancelledRows(
-      sql`webhook_id = ${webhookId} and delivery_id <> all(${claimed}::text[])
-        and (${docname}::text is null or docname = ${docname})
-        and (${deliveryId}::text is null or delivery_id = ${deliveryId})
-        and (${since}::timestamptz is null or commit_time >= ${since}::timestamptz)
-        and (${until}::timestamptz is null or commit_time < ${until}::timestamptz)
-        and (${fromLsn}::pg_lsn is null or commit_lsn >= ${fromLsn}::pg_lsn)
-        and (${toLsn}::pg_lsn is null or commit_lsn <= ${toLsn}::pg_lsn)`,
-      `${requestedBy} cancelled it`,
-    )}
+    with ${cancelledRows(sql`${isMeant(repair)} and delivery_id <> all(${claimed}::text[])`, `${requestedBy} cancelled it`)}
     select docname, old_docname, is_barrier, is_dead, holds_lane from gone`.execute(trx);
+  // What is under way ends with its request, which this process may not live to see.
+  await sql`
+    update walhook.webhook_queue set cancelled_by = ${requestedBy}
+    where ${isMeant(repair)} and delivery_id = any(${claimed}::text[]) and not is_dead`.execute(trx);
   const inLanes = rows.filter(({ is_dead, holds_lane }) => !is_dead || holds_lane);
   return { delta: -inLanes.length, changes: toChanges(webhookId, inLanes) };
+}
+
+function isMeant({ webhookId, docname, deliveryId, since, until, fromLsn, toLsn }: Repair): RawBuilder<unknown> {
+  const [from, to] = [fromLsn, toLsn].map((lsn) => (lsn === null ? null : formatLsn(lsn)));
+  return sql`webhook_id = ${webhookId}
+    and (${docname}::text is null or docname = ${docname})
+    and (${deliveryId}::text is null or delivery_id = ${deliveryId})
+    and (${since}::timestamptz is null or commit_time >= ${since}::timestamptz)
+    and (${until}::timestamptz is null or commit_time < ${until}::timestamptz)
+    and (${from}::pg_lsn is null or commit_lsn >= ${from}::pg_lsn)
+    and (${to}::pg_lsn is null or commit_lsn <= ${to}::pg_lsn)`;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import { readBlocked, readUndecided, type WebhookStates } from "../db/webhook-states.ts";
+import { patiently, readBlocked, readUndecided, type WebhookStates } from "../db/webhook-states.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
@@ -25,6 +25,7 @@ import type { WithoutRights } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import { Cancellations } from "../deliver/cancellations.ts";
+import { cancelForgotten } from "./cancel-forgotten.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
 import { Gate } from "../deliver/gate.ts";
 import type { Durable } from "./recorder.ts";
@@ -109,7 +110,7 @@ export class InFlight {
       isHeld: (webhook) => this.#gate.holds(webhook),
       packingOf: (webhook) => options.handshakes.packingOf(webhook),
       report: (ticket, record) => this.#report(ticket, record),
-      onHopeless: (webhookId, reason) => states.disable(webhookId, reason),
+      onHopeless: (webhook, reason) => states.disable(webhook.id, reason, webhook.requestUrl),
       onRoom: () => this.wake(),
     });
     this.#reconsiderer = new Reconsiderer({
@@ -144,7 +145,8 @@ export class InFlight {
 
   /** Counts what the queue holds, once; from then on checkpoints tell. */
   static async open(options: InFlightOptions): Promise<InFlight> {
-    const { db, states, inForce } = options;
+    const { db, states, inForce, epoch } = options;
+    await patiently(db, (trx) => cancelForgotten(trx, epoch));
     // What a new slot starts with never came through the stream.
     showInvalid(states, inForce, inForce.webhooks.keys());
     const undecided = await readUndecided(db);
@@ -195,6 +197,7 @@ export class InFlight {
 
   #reconfigure({ inForce, changed, repairs }: InForceChange): void {
     this.#generation++;
+    this.#options.states.withdraw(changed.keys());
     for (const repair of repairs) {
       if (repair.kind !== "cancel_waiting") continue;
       const ended = this.#cancellations.begin(repair, this.tracker.deliveries(), this.claimed.tickets);

@@ -14,6 +14,7 @@ export const DEFINERS: Readonly<Record<string, string>> = {
   "check_publishable()": "Looks at the replica identity of every partition, whoever attaches one.",
   "condition_is_stale(text)": "Looks into `walhook_condition`; says yes or no.",
   "disable_webhook(integer, text)": "The bridge may change nothing else of a webhook.",
+  "disable_webhook(integer, text, text)": "The same, where its URL is still the one that failed.",
   "doctype_problems(oid, oid)": "Looks at catalogs and at who owns what; shows no row of a table.",
   "drop_conditions(text[])": "Drops functions of other owners, of those alone that nothing needs any more.",
   "drop_log_partitions(interval, bigint)": "The bridge may fill the log, not drop tables.",
