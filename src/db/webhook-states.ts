@@ -9,6 +9,15 @@ import { whoseFailure } from "./whose-failure.ts";
  */
 export type WebhookState = "ok" | "held" | "undecided" | "blocked" | "invalid";
 
+/** Who may have something to say of a webhook, the most important first: what is shown is what the first of them says. */
+const SPEAKERS = ["rights", "secret", "consent", "template", "address", "condition"] as const;
+export type Speaker = (typeof SPEAKERS)[number];
+
+interface Said {
+  readonly state: Exclude<WebhookState, "ok">;
+  readonly reason: string;
+}
+
 type Write = (trx: Transaction<Database>) => Promise<unknown>;
 
 /** Somebody's open transaction is waited for so long, and then tried again. */
@@ -24,6 +33,8 @@ export class WebhookStates {
   readonly #db: Kysely<Database>;
   readonly #onFailure: (error: unknown) => void;
   readonly #pending = new Map<string, Write>();
+  /** What holds still, by webhook number. */
+  readonly #said = new Map<number, Map<Speaker, Said>>();
   readonly #abort = new AbortController();
   #isWriting = false;
   #writing: Promise<void> = Promise.resolve();
@@ -33,9 +44,22 @@ export class WebhookStates {
     this.#onFailure = onFailure;
   }
 
-  /** @param reason stays as the last error; null: there is none */
-  show(webhookId: number, state: WebhookState, reason: string | null): void {
-    this.#take(`state of ${webhookId}`, (trx) => writeState(trx, webhookId, state, reason));
+  /**
+   * One has something to say; what others have said holds all the same.
+   * @param reason null: it has nothing to say any more
+   */
+  show(speaker: Speaker, webhookId: number, state: Said["state"], reason: string | null): void {
+    const said = this.#said.get(webhookId) ?? new Map<Speaker, Said>();
+    if (reason === null) said.delete(speaker);
+    else said.set(speaker, { state, reason });
+    if (said.size === 0) this.#said.delete(webhookId);
+    else this.#said.set(webhookId, said);
+    this.#tell(webhookId);
+  }
+
+  /** As `show` with nothing to say, but that nothing is written where it had said nothing. */
+  forget(speaker: Speaker, webhookId: number): void {
+    if (this.#said.get(webhookId)?.has(speaker) === true) this.show(speaker, webhookId, "held", null);
   }
 
   /**
@@ -49,9 +73,12 @@ export class WebhookStates {
     );
   }
 
-  /** These webhooks were changed: none of them is to be disabled for what it was. */
-  withdraw(webhookIds: Iterable<number>): void {
-    for (const id of webhookIds) this.#pending.delete(endOf(id));
+  /** These webhooks were changed: none of them is to be disabled for what it was, and what holds still is shown again. */
+  reconfigure(webhookIds: Iterable<number>): void {
+    for (const id of webhookIds) {
+      this.#pending.delete(endOf(id));
+      if (this.#said.has(id)) this.#tell(id);
+    }
   }
 
   /** Tries once more to write what is left to say. */
@@ -59,6 +86,13 @@ export class WebhookStates {
     this.#abort.abort();
     await this.#writing;
     await this.#round().catch(() => {});
+  }
+
+  #tell(webhookId: number): void {
+    const said = this.#said.get(webhookId);
+    const speaker = SPEAKERS.find((one) => said?.has(one) === true);
+    const { state, reason } = (speaker === undefined ? undefined : said?.get(speaker)) ?? { state: "ok", reason: null };
+    this.#take(`state of ${webhookId}`, (trx) => writeState(trx, webhookId, state, reason));
   }
 
   #take(key: string, write: Write): void {

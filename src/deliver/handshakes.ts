@@ -168,14 +168,14 @@ export class Handshakes {
     for (const id of this.#shown.keys()) {
       if (problems.has(id)) continue;
       this.#shown.delete(id);
-      if (!others.has(id)) news.push([id, null]);
+      news.push([id, null]);
     }
     for (const [id, problem] of problems) {
       if (this.#shown.get(id) === problem) continue;
       this.#shown.set(id, problem);
       news.push([id, problem]);
     }
-    for (const [id, problem] of news) states.show(id, problem === null ? "ok" : "held", problem);
+    for (const [id, problem] of news) states.show("consent", id, "held", problem);
   }
 }
 

@@ -66,12 +66,12 @@ export class SecretWatch {
       if (problems.has(id)) continue;
       this.#shown.delete(id);
       isReleased = true;
-      if (!withoutRights().has(id)) states.show(id, "ok", null);
+      states.show("secret", id, "held", null);
     }
     for (const [id, problem] of problems) {
       if (this.#shown.get(id) === problem) continue;
       this.#shown.set(id, problem);
-      states.show(id, "held", problem);
+      states.show("secret", id, "held", problem);
     }
     if (isReleased) onChange();
   }

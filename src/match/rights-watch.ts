@@ -63,7 +63,7 @@ export class RightsWatch {
 
   /** Puts it where a DBA looks. */
   #show(before: WithoutRights, now: WithoutRights): void {
-    for (const [id, reason] of now) if (before.get(id) !== reason) this.#states.show(id, "held", reason);
-    for (const id of before.keys()) if (!now.has(id)) this.#states.show(id, "ok", null);
+    for (const [id, reason] of now) if (before.get(id) !== reason) this.#states.show("rights", id, "held", reason);
+    for (const id of before.keys()) if (!now.has(id)) this.#states.show("rights", id, "held", null);
   }
 }

@@ -123,13 +123,13 @@ export class InFlight {
       },
       report: (ticket, record) => this.#report(ticket, record),
       shown: undecided,
-      onTrouble: (webhookId, reason) => states.show(webhookId, reason === null ? "ok" : "undecided", reason),
+      onTrouble: (webhookId, reason) => states.show("condition", webhookId, "undecided", reason),
       onRoom: () => this.wake(),
       onFailure,
     });
     this.#blocked = new BlockedWebhooks({
       shown: blocked,
-      show: (webhookId, reason) => states.show(webhookId, reason === null ? "ok" : "blocked", reason),
+      show: (webhookId, reason) => states.show("address", webhookId, "blocked", reason),
     });
     this.#feeder = new QueueFeeder({
       db,
@@ -150,7 +150,8 @@ export class InFlight {
     // What a new slot starts with never came through the stream.
     showInvalid(states, inForce, inForce.webhooks.keys());
     const undecided = await readUndecided(db);
-    for (const { webhookId, isWaiting } of undecided) if (!isWaiting) states.show(webhookId, "ok", null);
+    for (const { webhookId, isWaiting } of undecided)
+      if (!isWaiting) states.show("condition", webhookId, "undecided", null);
     const waiting = undecided.filter(({ isWaiting }) => isWaiting).map(({ webhookId }) => webhookId);
     return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db), waiting);
   }
@@ -197,7 +198,7 @@ export class InFlight {
 
   #reconfigure({ inForce, changed, repairs }: InForceChange): void {
     this.#generation++;
-    this.#options.states.withdraw(changed.keys());
+    this.#options.states.reconfigure(changed.keys());
     for (const repair of repairs) {
       if (repair.kind !== "cancel_waiting") continue;
       const ended = this.#cancellations.begin(repair, this.tracker.deliveries(), this.claimed.tickets);

@@ -7,6 +7,7 @@ export function showInvalid(states: WebhookStates, { webhooks }: InForce, webhoo
   for (const id of webhookIds) {
     const webhook = webhooks.get(id);
     const problem = webhook === undefined ? null : templateProblem(webhook);
-    if (problem !== null) states.show(id, "invalid", problem);
+    if (problem !== null) states.show("template", id, "invalid", problem);
+    else states.forget("template", id);
   }
 }
