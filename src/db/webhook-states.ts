@@ -118,8 +118,12 @@ export class WebhookStates {
   /** Writes what is pending. False: some of it is locked. */
   async #round(): Promise<boolean> {
     let isDone = true;
-    const batch = [...this.#pending];
-    for (const [key, write] of batch) {
+    // What is locked goes back: it is tried in the next round.
+    const keys = [...this.#pending.keys()];
+    for (const key of keys) {
+      // The latest that was said of it; undefined: it was withdrawn meanwhile.
+      const write = this.#pending.get(key);
+      if (write === undefined) continue;
       // Whoever stops the bridge waits for one of them at most.
       if (!isDone && this.#abort.signal.aborted) break;
       this.#pending.delete(key);

@@ -84,7 +84,9 @@ export class HealthBook {
     for (const id of changed) {
       const health = this.#healths.get(id);
       if (health === undefined) continue;
-      const isEnabled = before.webhooks.get(id)?.enabled === false && after.webhooks.get(id)?.enabled === true;
+      // One that was to be disabled is not, where it was changed before.
+      const wasOff = before.webhooks.get(id)?.enabled === false || health.state === "disabled";
+      const isEnabled = wasOff && after.webhooks.get(id)?.enabled === true;
       if (!isEnabled && health.breaker.kind === "closed") continue;
       if (isEnabled) health.enabled();
       else health.closed();

@@ -72,6 +72,6 @@ function describeStatus({ statusCode, headers }: Extract<TransportResult, { kind
   if (statusCode >= 300 && statusCode < 400 && location !== undefined) {
     return `HTTP ${statusCode} to ${withoutSecrets(location)}: redirects are not followed; set request_url to the new address`;
   }
-  if (statusCode === 410) return "HTTP 410: the receiver wants nothing more, so the webhook was disabled";
+  if (statusCode === 410) return "HTTP 410: the receiver wants nothing more";
   return `HTTP ${statusCode}`;
 }
