@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 import type { BridgeSettings } from "../bridge-settings.ts";
 import type { Database } from "../db/schema.ts";
-import { patiently, readBlocked, readUndecided, type WebhookStates } from "../db/webhook-states.ts";
+import type { WebhookStates } from "../db/webhook-states.ts";
 import type { AttemptRecord } from "../deliver/attempt-record.ts";
 import { BlockedWebhooks } from "../deliver/blocked-webhooks.ts";
 import { Claims } from "../deliver/claims.ts";
@@ -9,10 +9,9 @@ import { Courier } from "../deliver/courier.ts";
 import type { Room } from "../deliver/due-deliveries.ts";
 import type { Handshakes } from "../deliver/handshakes.ts";
 import { HealthBook } from "../deliver/health-book.ts";
-import type { Health } from "../deliver/health.ts";
 import type { KeyRing } from "../deliver/key-ring.ts";
 import { Lanes } from "../deliver/lanes.ts";
-import { ParkedCount } from "../deliver/parked-count.ts";
+import type { ParkedCount } from "../deliver/parked-count.ts";
 import { QueueFeeder } from "../deliver/queue-feeder.ts";
 import { receive } from "../deliver/reception.ts";
 import { Reconsiderer } from "../deliver/reconsiderer.ts";
@@ -25,14 +24,14 @@ import type { WithoutRights } from "../match/match.ts";
 import type { Webhook } from "../match/webhook.ts";
 import type { OrderChunk } from "../render/order-chunk.ts";
 import { Cancellations } from "../deliver/cancellations.ts";
-import { cancelForgotten } from "./cancel-forgotten.ts";
 import type { QueueDelta } from "./checkpoint-writer.ts";
 import { Gate } from "../deliver/gate.ts";
 import type { Durable } from "./recorder.ts";
+import { readLeftBehind, type LeftBehind } from "./left-behind.ts";
 import { showInvalid } from "./show-invalid.ts";
 import type { ConfigurationEffect } from "./checkpoint-plan.ts";
 import { Tracker } from "./tracker.ts";
-import { readHealth, writeHealth } from "./webhook-health.ts";
+import { writeHealth } from "./webhook-health.ts";
 
 /** With so many in the queue a webhook gets no more of what is not live. */
 const MAX_SPARE = 500;
@@ -81,13 +80,7 @@ export class InFlight {
   #generation = 0;
   #receiving: Promise<void> = Promise.resolve();
 
-  private constructor(
-    options: InFlightOptions,
-    parkedCount: ParkedCount,
-    blocked: ReadonlyMap<number, string>,
-    health: ReadonlyMap<number, Health>,
-    undecided: readonly number[],
-  ) {
+  private constructor(options: InFlightOptions, { parkedCount, blocked, health, undecided }: LeftBehind) {
     const { settings, transport, inForce, db, states, onFailure, epoch } = options;
     this.#options = options;
     this.#inForce = inForce;
@@ -143,17 +136,12 @@ export class InFlight {
     });
   }
 
-  /** Counts what the queue holds, once; from then on checkpoints tell. */
+  /** Goes on with what an earlier process has left. */
   static async open(options: InFlightOptions): Promise<InFlight> {
     const { db, states, inForce, epoch } = options;
-    await patiently(db, (trx) => cancelForgotten(trx, epoch));
     // What a new slot starts with never came through the stream.
     showInvalid(states, inForce, inForce.webhooks.keys());
-    const undecided = await readUndecided(db);
-    for (const { webhookId, isWaiting } of undecided)
-      if (!isWaiting) states.show("condition", webhookId, "undecided", null);
-    const waiting = undecided.filter(({ isWaiting }) => isWaiting).map(({ webhookId }) => webhookId);
-    return new InFlight(options, await ParkedCount.read(db), await readBlocked(db), await readHealth(db), waiting);
+    return new InFlight(options, await readLeftBehind(db, states, epoch));
   }
 
   /** The webhooks in force for what is sent now. */
